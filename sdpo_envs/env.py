@@ -1,0 +1,221 @@
+"""The contract, as two classes: FeedbackEnv, and JudgedEnv for one task, one action, one verdict."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from types import MethodType
+from typing import Any, ClassVar, Self
+
+import gymnasium
+from gymnasium.error import ResetNeeded
+
+from sdpo_envs.core import Feedback, Judge, Task, Verdict
+from sdpo_envs.errors import ActionError, RecordError, SettingError, TaskNotFound, choose, nearest
+from sdpo_envs.feedback import LIMIT, excerpt, explain, redact
+from sdpo_envs.spaces import FreeText
+
+Step = tuple[str, float, bool, bool, dict[str, Any]]
+"""What `step` returns: observation, reward, terminated, truncated, info."""
+
+_UNDECIDED = Feedback()
+
+
+class FeedbackEnv(gymnasium.Env[str, str]):
+    """A Gymnasium environment over tasks that says why an attempt failed.
+
+    Observations and actions are text. A subclass writes `step` from three moves: `accept` the action, then either
+    `proceed` with the next observation or `conclude` with a verdict. An episode ends only by a verdict.
+
+    `info` holds the same keys at every reset, ``task_id`` and ``system``, and at every step, ``task_id``, ``verdict``
+    (None until the end, and never with an answer in it unless `reveal`) and ``feedback``. Nothing in it is measured
+    by a clock, so equal episodes have equal infos.
+
+    Args:
+        tasks: What `reset` chooses from, uniformly; ids are unique.
+        reveal: Whether feedback may give away what was right.
+        limit: Most characters of one feedback text.
+        render_mode: None or ``"ansi"``, the episode so far as text.
+
+    Raises:
+        SettingError: there are no tasks, a limit below 1, or no such render mode.
+        RecordError: two tasks share an id.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 1}  # type: ignore[misc]
+    waits: ClassVar[bool] = False
+    """Whether `step` waits for other processes or machines, so that a `GroupEnv` should step its slots in threads."""
+
+    def __init__(
+        self, tasks: Sequence[Task], *, reveal: bool = False, limit: int = LIMIT, render_mode: str | None = None
+    ) -> None:
+        if not tasks:
+            raise SettingError("No task is left to choose from; loosen the filters (split, difficulty, dates, ...).")
+        if limit < 1:
+            raise SettingError(f"limit={limit} is not offered; feedback needs at least 1 character.")
+        if render_mode is not None:
+            choose("render_mode", render_mode, self.metadata["render_modes"])
+        self.tasks = tasks
+        self.reveal = reveal
+        self.limit = limit
+        self.render_mode = render_mode
+        self.observation_space = FreeText()
+        self.action_space = FreeText()
+        self._index = {task.id: position for position, task in enumerate(tasks)}
+        if len(self._index) != len(tasks):
+            raise RecordError(f"{len(tasks)} tasks have only {len(self._index)} different ids; ids must be unique.")
+        self._task: Task | None = None
+        self._transcript: list[str] = []
+        self._running = False
+
+    @property
+    def task(self) -> Task:
+        """The task of this episode, answer included: for judges and tests, not for policies.
+
+        Raises:
+            ResetNeeded: there has been no `reset` yet.
+        """
+        if self._task is None:
+            raise ResetNeeded("There is no task yet; call reset() first.")
+        return self._task
+
+    @property
+    def task_ids(self) -> tuple[str, ...]:
+        """The id of every task, in order."""
+        return tuple(self._index)
+
+    def oracle(self, task: Task) -> str | None:
+        """Return an action that earns 1.0 on `task`, or None where none is known, as here."""
+        return None
+
+    def secrets(self, task: Task) -> Sequence[str]:
+        """Return texts that feedback on a wrong action must not contain unless `reveal`: what the answer is made of."""
+        return ()
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        """Choose a task, by ``options={"task_id": ...}`` or else by the random generator, and show it.
+
+        Raises:
+            TaskNotFound: no task has that id.
+            SettingError: an option is not known.
+        """
+        super().reset(seed=seed)
+        task_id = _task_id(options)
+        self._task = self._draw() if task_id is None else self.find(task_id)
+        observation = self.begin(self._task)
+        self._transcript = [f"[{self._task.id}]\n{observation}"]
+        self._running = True
+        return observation, {"task_id": self._task.id, "system": self._task.system}
+
+    def step(self, action: str) -> Step:
+        """Take one action. Subclasses write this; see the class."""
+        raise NotImplementedError(f"{type(self).__name__} must define step(action); see FeedbackEnv's docstring.")
+
+    def begin(self, task: Task) -> str:
+        """Set up the episode of `task` and return its first observation: the prompt, unless a subclass overrides.
+
+        A subclass with state of its own makes it anew here: the slots of a `GroupEnv` share what `__init__` made.
+        """
+        return task.prompt
+
+    def find(self, task_id: str) -> Task:
+        """Return the task of that id.
+
+        Raises:
+            TaskNotFound: there is none; the message names the nearest.
+        """
+        if task_id not in self._index:
+            hint = nearest(str(task_id), self._index) or "."
+            raise TaskNotFound(f"No task has the id {task_id!r} among the {len(self._index)} loaded{hint}")
+        return self.tasks[self._index[task_id]]
+
+    def accept(self, action: str) -> str:
+        """Return `action` when it is a str and the episode is running; the first line of every `step`.
+
+        Raises:
+            ActionError: it is not a str.
+            ResetNeeded: the episode has ended, or none has begun.
+        """
+        if not isinstance(action, str):
+            raise ActionError(f"An action must be a str, not {type(action).__name__}; pass the text the policy wrote.")
+        if not self._running:
+            raise ResetNeeded("This episode has ended, or none has begun; call reset() before step().")
+        self._transcript.append(f"> {action}")
+        return action
+
+    def proceed(self, observation: str, feedback: Feedback = _UNDECIDED) -> Step:
+        """End this step and go on with the episode."""
+        self._transcript.append(observation)
+        return observation, 0.0, False, False, {"task_id": self.task.id, "verdict": None, "feedback": feedback}
+
+    def conclude(self, verdict: Verdict) -> Step:
+        """End the episode. Its last observation is the feedback, as there is nothing else to say."""
+        feedback = explain(verdict, reveal=self.reveal, limit=self.limit)
+        shown = verdict if self.reveal else redact(verdict)
+        self._running = False
+        self._transcript.append(f"{verdict.outcome.name} (reward {verdict.reward:g})\n{feedback}".rstrip())
+        info = {"task_id": self.task.id, "verdict": shown, "feedback": feedback}
+        return feedback.text, verdict.reward, True, False, info
+
+    def render(self) -> str | None:
+        """Return the episode so far as printable text in render mode ``"ansi"``, else None."""
+        if self.render_mode != "ansi":
+            return None
+        episode = "\n\n".join(self._transcript)
+        return excerpt(episode, len(episode), lines=None)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Copy the episode. Tasks, judges and sandboxes, which no episode changes, are shared by the copy."""
+        twin = copy.copy(self)
+        memo[id(self)] = twin
+        for name in ("observation_space", "action_space", "_np_random", "_transcript"):
+            setattr(twin, name, copy.deepcopy(getattr(self, name), memo))
+        for name, value in vars(self).items():
+            if isinstance(value, MethodType) and value.__self__ is self:  # a judge that is a method of the environment
+                setattr(twin, name, MethodType(value.__func__, twin))
+        return twin
+
+    def _draw(self) -> Task:
+        return self.tasks[int(self.np_random.random() * len(self.tasks))]
+
+
+class JudgedEnv(FeedbackEnv):
+    """One task, one action, one verdict.
+
+    Args:
+        tasks: As in `FeedbackEnv`.
+        judge: Decides about an action. When it raises `JudgeError` or `SandboxError`, so does `step`, and the same
+            action may be tried again.
+        reveal: As in `FeedbackEnv`.
+        limit: As in `FeedbackEnv`.
+        render_mode: As in `FeedbackEnv`.
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        judge: Judge,
+        *,
+        reveal: bool = False,
+        limit: int = LIMIT,
+        render_mode: str | None = None,
+    ) -> None:
+        super().__init__(tasks, reveal=reveal, limit=limit, render_mode=render_mode)
+        self.judge = judge
+
+    def step(self, action: str) -> Step:
+        """Judge `action` and end the episode.
+
+        Returns:
+            The feedback's text, the reward, True, False, and info with ``task_id``, ``verdict`` and ``feedback``.
+
+        Raises:
+            ActionError: `action` is not a str.
+            ResetNeeded: the episode has ended.
+            InfrastructureError: the judge could not decide.
+        """
+        return self.conclude(self.judge(self.task, self.accept(action)))
+
+
+def _task_id(options: Mapping[str, Any] | None) -> str | None:
+    for name in options or ():
+        choose("option", name, ("task_id",))
+    return (options or {}).get("task_id")

@@ -1,0 +1,16 @@
+"""One table: what is registered under which id. Strings only, so that importing stays light."""
+
+import gymnasium
+
+ENVIRONMENTS = {
+    "sdpo/LiveCodeBench-v0": "sdpo_envs.livecodebench:LiveCodeBench",
+    "sdpo/SciKnowEval-v0": "sdpo_envs.sciknoweval:SciKnowEval",
+    "sdpo/ToolUse-v0": "sdpo_envs.tooluse:ToolUse",
+}
+"""Id to ``module:Class``. The module also holds the class's group, ``<Class>Group``."""
+
+
+def register() -> None:
+    """Tell gymnasium of every environment in the table."""
+    for env_id, entry_point in ENVIRONMENTS.items():
+        gymnasium.register(env_id, entry_point=entry_point, vector_entry_point=f"{entry_point}Group")

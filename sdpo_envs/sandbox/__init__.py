@@ -1,0 +1,102 @@
+"""The walls that untrusted code runs behind: one interface, several walls.
+
+A `Program` goes in and one `Run` per input comes out. What a right output would be is not part of a Program: it stays
+with the judge, outside. Nothing here assumes a programming language; which commands exist is up to the wall.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import field as _field
+from typing import Protocol, runtime_checkable
+
+from sdpo_envs.errors import choose
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Code, how to start it, what to feed it, and what it may use.
+
+    Attributes:
+        files: Relative path to text. They are all there is in the working directory, which is thrown away afterwards.
+        argv: The command, such as ``("python", "main.py")``.
+        inputs: The standard input of each run. Every run starts from a clean state, and a run cannot see another's.
+        seconds: Limit on the wall-clock time of each run.
+        memory_mb: Limit on the memory of each run, in MiB.
+        output_kb: Limit on standard output and on standard error, each, in KiB.
+        processes: How many processes and threads a run may have alive at once, itself included.
+        timeouts: After this many timed-out runs the remaining inputs are given up; ``None`` runs them all.
+    """
+
+    files: Mapping[str, str]
+    argv: tuple[str, ...]
+    inputs: tuple[str, ...] = ("",)
+    seconds: float = 6.0
+    memory_mb: int = 1024
+    output_kb: int = 1024
+    processes: int = 16
+    timeouts: int | None = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one run did. A program that fails, in whatever way, is an ordinary Run.
+
+    Attributes:
+        exit_code: As the shell counts: the program's own, or 128 + n when signal n ended it.
+        stdout: Decoded as UTF-8, undecodable bytes replaced.
+        stderr: Likewise; the last `Program.output_kb` of it.
+        seconds: Wall-clock time. Not compared: the same program gives an equal Run twice.
+        timed_out: It was ended because it reached `Program.seconds`.
+        out_of_memory: It failed because it reached `Program.memory_mb`.
+        too_much_output: It was ended because it wrote more than `Program.output_kb`.
+        skipped: It was never started, see `Program.timeouts`.
+    """
+
+    exit_code: int
+    stdout: str = ""
+    stderr: str = ""
+    seconds: float = _field(default=0.0, compare=False)
+    timed_out: bool = False
+    out_of_memory: bool = False
+    too_much_output: bool = False
+    skipped: bool = False
+
+
+@runtime_checkable
+class Sandbox(Protocol):
+    """A wall. Safe to call from several threads; starts by itself at first use, also after a fork or an unpickling."""
+
+    def run(self, program: Program) -> tuple[Run, ...]:
+        """Run `program` once per input and return the runs in the order of the inputs.
+
+        Raises:
+            SandboxError: the wall broke or could not be built. Never because of what the program did.
+        """
+
+    def run_many(self, programs: Sequence[Program]) -> list[tuple[Run, ...]]:
+        """Run several programs side by side; the results keep the order of `programs`.
+
+        Raises:
+            SandboxError: as `run`.
+        """
+
+    def close(self) -> None:
+        """End every process of this sandbox. May be called twice; a later `run` starts it again."""
+
+
+def _local() -> Sandbox:
+    from sdpo_envs.sandbox.local import LocalSandbox
+
+    return LocalSandbox()
+
+
+_WALLS: dict[str, Callable[[], Sandbox]] = {"local": _local}
+
+
+def open_sandbox(sandbox: Sandbox | str = "local") -> Sandbox:
+    """Return `sandbox` itself, or a new one of the named kind, such as ``"local"``.
+
+    Raises:
+        SettingError: no wall has that name.
+    """
+    return _WALLS[choose("sandbox", sandbox, _WALLS)]() if isinstance(sandbox, str) else sandbox

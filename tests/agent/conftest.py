@@ -1,0 +1,40 @@
+"""Fixtures of the agent's tests: the world of `letters`, and a policy that half knows it."""
+
+from collections.abc import Iterator
+
+import pytest
+from letters import LETTERS, TASKS, Say
+
+from sdpo_agent import Policy, warm_start
+from sdpo_agent.attempt import messages
+from sdpo_agent.reprompt import FEEDBACK, INSTRUCTION, SOLUTION
+from sdpo_envs import GroupEnv
+
+
+@pytest.fixture
+def envs() -> Iterator[GroupEnv]:
+    made = GroupEnv(Say, num_envs=24, group_size=4, reveal=True)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def _warm() -> Policy:
+    """Right about half of the time when asked, and nearly always with hindsight."""
+    told = f"{FEEDBACK}Not that letter.\nRight: "
+    plain = [(messages("", task.prompt), said) for task in TASKS for said in (*"abc", task.answer, task.answer)]
+    hinted = [
+        (messages("", f"{task.prompt}{hint}{said}{INSTRUCTION}"), said)
+        for task in TASKS
+        for hint in (told, SOLUTION)
+        for said in LETTERS
+    ]
+    texts = [said[0]["content"] for said, _ in hinted]
+    policy = Policy.small(texts=texts, vocab_size=400, hidden=64, layers=2, heads=2, seed=1)
+    warm_start(policy, [*plain, *hinted], steps=450, batch=24, learning_rate=3e-3)
+    return policy
+
+
+@pytest.fixture
+def policy(_warm: Policy) -> Policy:
+    return _warm.copy()

@@ -1,0 +1,44 @@
+"""A tiny world for the agent's tests: say a letter, and be told which one was right."""
+
+import functools
+
+import gymnasium
+
+from sdpo_envs import Finding, GroupEnv, JudgedEnv, JudgeError, Outcome, Task, Verdict
+from sdpo_envs.env import Step
+
+LETTERS = "abcdef"
+TASKS = [Task(f"say/{letter}", f"Say letter {number}.", letter) for number, letter in enumerate(LETTERS)]
+
+
+def judge(task: Task, action: str) -> Verdict:
+    if action == task.answer:
+        return Verdict(Outcome.PASSED, 1.0)
+    outcome = Outcome.WRONG if action in LETTERS else Outcome.MALFORMED
+    return Verdict(outcome, 0.0, (Finding("Not that letter.", answer={"Right": task.answer}),))
+
+
+class Say(JudgedEnv):
+    """Breaks on the first `broken` judgements."""
+
+    def __init__(self, broken: int = 0, **settings: object) -> None:
+        self.broken = broken
+        super().__init__(TASKS, self._judge, **settings)
+
+    def _judge(self, task: Task, action: str) -> Verdict:
+        if self.broken:
+            raise JudgeError("the judge is out")
+        return judge(task, action)
+
+
+class SayTwice(Say):
+    """Two turns: the first is not judged."""
+
+    def step(self, action: str) -> Step:
+        self.accept(action)
+        if len(self._transcript) < 3:
+            return self.proceed(f"And again: {self.task.prompt}")
+        return self.conclude(judge(self.task, action))
+
+
+gymnasium.register("agent-test/Say-v0", entry_point=Say, vector_entry_point=functools.partial(GroupEnv, Say))
