@@ -59,7 +59,7 @@ class Train:
 
     def _small(self, envs: GroupEnv) -> Policy:
         Console(stderr=True).print(
-            "No --policy was given, so a small, untrained one is built. It shows that the loop runs; it will learn little."
+            "No --policy was given, so a small, untrained one is built. It shows that the loop runs; it learns little."
         )
         texts = [task.prompt for task in envs.envs[0].get_wrapper_attr("tasks")]
         return Policy.small(texts=texts, vocab_size=1024, max_positions=16_384, seed=self.loop.seed)

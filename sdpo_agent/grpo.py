@@ -7,13 +7,20 @@ or all succeed, teaches nothing.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from sdpo_agent.attempt import Group, Sample, messages
-from sdpo_agent.losses import aggregate, group_advantages, importance_ratio, inside, policy_gradient_loss
+from sdpo_agent.losses import (
+    Aggregation,
+    Scale,
+    aggregate,
+    group_advantages,
+    importance_ratio,
+    inside,
+    policy_gradient_loss,
+)
 from sdpo_agent.policy import Policy, pad
 from sdpo_agent.rollout import decided
 
@@ -22,7 +29,7 @@ from sdpo_agent.rollout import decided
 class GRPOSettings:
     """The defaults are the SDPO paper's baseline."""
 
-    scale: Literal["none", "std"] = "none"
+    scale: Scale = "none"
     """Whether advantages are divided by the standard deviation of their group."""
     clip_low: float = 0.2
     """How far below 1 the importance ratio still counts."""
@@ -30,7 +37,7 @@ class GRPOSettings:
     """How far above 1 the importance ratio still counts."""
     dual_clip: float | None = 3.0
     """Bound on the loss of a bad token that became likelier, in units of the advantage; None for no bound."""
-    aggregate: Literal["token-mean", "sequence-mean"] = "token-mean"
+    aggregate: Aggregation = "token-mean"
     """Whether each token or each attempt weighs the same."""
 
 

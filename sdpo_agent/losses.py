@@ -156,7 +156,7 @@ def divergence(student_logprobs_BTK: Tensor, teacher_logprobs_BTK: Tensor, alpha
     That tends to 0 at both ends, so `alpha` cannot be annealed into either.
 
     Args:
-        student_logprobs_BTK: A distribution over the last axis. Carries the gradient, through M too.
+        student_logprobs_BTK: A distribution over the last axis. Carries the gradient.
         teacher_logprobs_BTK: Over the same categories. Detached.
         alpha: In [0, 1].
 

@@ -18,6 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, Qwen3Config, Qwen3ForCausalLM
 from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers import PreTrainedTokenizerFast as FastTokenizer
+from transformers.utils import logging
 
 from sdpo_agent.losses import inside
 
@@ -118,8 +119,12 @@ class Policy:
 
     def save(self, folder: str | Path) -> None:
         """Write the model and the tokenizer so that `load` reads them."""
+        shown = logging.is_progress_bar_enabled()
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # its bars would tear the training loop's
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
+        if shown:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
     def copy(self) -> Self:
         """Return a policy with weights of its own, equal now: where a teacher starts."""
@@ -155,7 +160,7 @@ class Policy:
         return cast(list[int], ids)
 
     def answer_ids(self, text: str) -> list[int]:
-        """Write `text`, special tokens in it as plain text, as the tokens of a finished action: its end token is last."""
+        """Write `text` as the tokens of a finished action, its end token last; special tokens in it are plain text."""
         ids = self.tokenizer.encode(_writable(text), add_special_tokens=False, split_special_tokens=True)
         return [*ids, cast(int, self.tokenizer.eos_token_id)]
 
@@ -183,11 +188,18 @@ class Policy:
         self._require_room(prompts, [max_tokens] * len(prompts))
         ids, mask = pad(prompts, left=True, device=self.device)
         positions, cache = _positions(mask), None
-        stops = torch.tensor(sorted(self.stop_ids), device=self.device)
+        stops = torch.tensor(sorted(self.stop_ids), dtype=torch.long, device=self.device)
         running_B = torch.ones(len(prompts), dtype=torch.bool, device=self.device)
         steps: list[tuple[Tensor, Tensor]] = []
         while len(steps) < max_tokens and running_B.any():
-            output = self.model(ids, mask, positions, cache, use_cache=True, logits_to_keep=1)
+            output = self.model(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
             token_B, logprob_B = _draw(output.logits[:, -1].float(), temperature, generator)
             steps.append((token_B, logprob_B))
             running_B &= ~torch.isin(token_B, stops)  # a finished row runs on beside the others; `_cut` drops the rest
@@ -220,8 +232,10 @@ class Policy:
         ids_BT, mask_BT = pad(actions, device=self.device)
         ids, mask = torch.cat([ids_BP, ids_BT], dim=1), torch.cat([prompt_mask_BP, mask_BT], dim=1)
         keep = ids_BT.shape[1] + 1  # a position predicts the token after it, so the first stands in the prompt
-        logits = self.model(ids, mask, _positions(mask), use_cache=False, logits_to_keep=keep).logits
-        return logits[:, :-1].float() / temperature, mask_BT
+        output = self.model(
+            input_ids=ids, attention_mask=mask, position_ids=_positions(mask), use_cache=False, logits_to_keep=keep
+        )
+        return output.logits[:, :-1].float() / temperature, mask_BT
 
     def logprobs(
         self, prompts: Sequence[Sequence[int]], actions: Sequence[Sequence[int]], temperature: float = 1.0

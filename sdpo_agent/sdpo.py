@@ -13,7 +13,15 @@ import torch
 from torch import Tensor
 
 from sdpo_agent.attempt import Group, Sample, messages
-from sdpo_agent.losses import aggregate, divergence, importance_weight, inside, keep_top, sampled_token_loss
+from sdpo_agent.losses import (
+    Aggregation,
+    aggregate,
+    divergence,
+    importance_weight,
+    inside,
+    keep_top,
+    sampled_token_loss,
+)
 from sdpo_agent.policy import Policy, pad, token_logprobs
 from sdpo_agent.reprompt import Reprompt, hindsight
 from sdpo_agent.rollout import decided
@@ -36,7 +44,7 @@ class SDPOSettings:
     """Upper bound of the importance ratio that weighs each token."""
     teacher_rate: float = 0.05
     """Share of the student that goes into the teacher after each training step; 0 freezes the initial policy."""
-    aggregate: Literal["token-mean", "sequence-mean"] = "token-mean"
+    aggregate: Aggregation = "token-mean"
     """Whether each taught token or each taught attempt weighs the same. Attempts with nothing to teach do not count,
     unlike in the released code, where they dilute the mean."""
     reprompt: Reprompt = field(default_factory=Reprompt)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedC
 from torch import Tensor
 
 from sdpo_agent.attempt import Group, Sample
+from sdpo_agent.losses import Aggregation
 from sdpo_agent.policy import Policy
 from sdpo_agent.rollout import collect, decided
 from sdpo_envs import GroupEnv, InfrastructureError
@@ -30,7 +31,7 @@ class Averaged(Protocol):
     """What the loop reads of an algorithm's settings."""
 
     @property
-    def aggregate(self) -> Literal["token-mean", "sequence-mean"]:
+    def aggregate(self) -> Aggregation:
         """Whether each token or each attempt weighs the same."""
 
 

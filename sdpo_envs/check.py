@@ -2,7 +2,6 @@
 
 import functools
 import itertools
-import json
 import pickle
 import pickletools
 import warnings
@@ -47,6 +46,7 @@ def check_env(env_id: str, **settings: Any) -> list[str]:
         ContractError: a law is broken; the message lists every one.
         Exception: whatever the environment raises where it should not, with its own traceback.
     """
+    _make(env_id, settings).close()
     broken, left_out = [], []
     for check in CHECKS:
         try:
@@ -90,7 +90,7 @@ def check_hostile_actions(env_id: str, **settings: Any) -> Iterator[str]:
 def check_repeatability(env_id: str, **settings: Any) -> Iterator[str]:
     """The same action gets an equal verdict and equal words twice, and a seed the same task in any order."""
     env = _make(env_id, settings)
-    for action, task in zip(_actions(env), itertools.cycle(_some_tasks(env)), strict=False):
+    for task, action in itertools.product(_some_tasks(env)[:2], _actions(env)):
         first, second = _attempt(env, task, action), _attempt(env, task, action)
         _law(first == second, f"the same action must get an equal verdict twice, not {first} and {second}")
     forwards = [env.reset(seed=seed) for seed in range(20)]
@@ -161,22 +161,22 @@ def check_gymnasium(env_id: str, **settings: Any) -> Iterator[str]:
 def check_travel(env_id: str, **settings: Any) -> Iterator[str]:
     """The environment pickles, and its spec survives JSON."""
     env = _make(env_id, settings)
-    task, action = _some_tasks(env)[0], _actions(env)[0]
+    task = _some_tasks(env)[0]
     try:
         twin = pickle.loads(pickle.dumps(env.unwrapped))
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise ContractError(f"the environment must pickle, but {error}") from error
-    _law(_attempt(env, task, action) == _attempt(twin, task, action), "a pickled environment must judge alike")
+    for action in _actions(env):
+        _law(_attempt(env, task, action) == _attempt(twin, task, action), "a pickled environment must judge alike")
     twin.close()
     env.close()
     if env.spec is None or callable(env.spec.entry_point) or callable(env.spec.vector_entry_point):
         yield "The spec does not go through JSON, because an entry point is not a string 'module:Class'."
         return
     try:
-        spec = EnvSpec.from_json(env.spec.to_json())
-    except (TypeError, ValueError, json.JSONDecodeError) as error:
+        gymnasium.make(EnvSpec.from_json(env.spec.to_json())).close()
+    except (TypeError, ValueError, AttributeError) as error:
         raise ContractError(f"the spec must survive JSON, but {error}") from error
-    gymnasium.make(spec).close()
 
 
 def check_groups(env_id: str, **settings: Any) -> Iterator[str]:
@@ -218,7 +218,8 @@ CHECKS: tuple[Callable[..., Iterator[str]], ...] = (
 
 
 def _make(env_id: str, settings: dict[str, Any]) -> gymnasium.Env[str, str]:
-    env: gymnasium.Env[str, str] = gymnasium.make(env_id, **settings)
+    # Gymnasium's checks are a law of their own; its passive checker would stumble over what the others try.
+    env: gymnasium.Env[str, str] = gymnasium.make(env_id, disable_env_checker=True, **settings)
     _law(isinstance(env.unwrapped, FeedbackEnv), f"{env_id} must be a FeedbackEnv, not {type(env.unwrapped).__name__}")
     return env
 

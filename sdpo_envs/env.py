@@ -11,12 +11,14 @@ from gymnasium.error import ResetNeeded
 from sdpo_envs.core import Feedback, Judge, Task, Verdict
 from sdpo_envs.errors import ActionError, RecordError, SettingError, TaskNotFound, choose, nearest
 from sdpo_envs.feedback import LIMIT, excerpt, explain, redact
+from sdpo_envs.sandbox import Sandbox
 from sdpo_envs.spaces import FreeText
 
 Step = tuple[str, float, bool, bool, dict[str, Any]]
 """What `step` returns: observation, reward, terminated, truncated, info."""
 
 _UNDECIDED = Feedback()
+_SHARED = ("tasks", "judge", "spec", "_index", "_task")
 
 
 class FeedbackEnv(gymnasium.Env[str, str]):
@@ -110,10 +112,7 @@ class FeedbackEnv(gymnasium.Env[str, str]):
         raise NotImplementedError(f"{type(self).__name__} must define step(action); see FeedbackEnv's docstring.")
 
     def begin(self, task: Task) -> str:
-        """Set up the episode of `task` and return its first observation: the prompt, unless a subclass overrides.
-
-        A subclass with state of its own makes it anew here: the slots of a `GroupEnv` share what `__init__` made.
-        """
+        """Set up the episode of `task` and return its first observation: the prompt, unless a subclass overrides."""
         return task.prompt
 
     def find(self, task_id: str) -> Task:
@@ -166,11 +165,11 @@ class FeedbackEnv(gymnasium.Env[str, str]):
         """Copy the episode. Tasks, judges and sandboxes, which no episode changes, are shared by the copy."""
         twin = copy.copy(self)
         memo[id(self)] = twin
-        for name in ("observation_space", "action_space", "_np_random", "_transcript"):
-            setattr(twin, name, copy.deepcopy(getattr(self, name), memo))
         for name, value in vars(self).items():
             if isinstance(value, MethodType) and value.__self__ is self:  # a judge that is a method of the environment
                 setattr(twin, name, MethodType(value.__func__, twin))
+            elif name not in _SHARED and not isinstance(value, Sandbox):
+                setattr(twin, name, copy.deepcopy(value, memo))
         return twin
 
     def _draw(self) -> Task:

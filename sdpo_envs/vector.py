@@ -192,11 +192,11 @@ class GroupEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[Any]]):
                 continue
             attempts = {slot: "\n".join(self._actions[slot]) for slot in slots if "error" not in self._infos[slot]}
             successes = [attempt for slot, attempt in attempts.items() if self._passed(slot)]
-            random = self.np_random.spawn(1)[0]  # a child, so that which tasks come next does not depend on successes
+            chance = self.np_random.spawn(1)[0]  # a child, so that which tasks come next does not depend on successes
             for slot, attempt in attempts.items():
                 peers = [success for success in successes if success != attempt]
                 if peers:
-                    peer = peers[int(random.random() * len(peers))]
+                    peer = peers[int(chance.random() * len(peers))]
                     self._infos[slot]["feedback"] = replace(self._infos[slot]["feedback"], peer=peer)
             met += slots
         return met

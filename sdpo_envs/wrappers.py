@@ -66,7 +66,7 @@ class MultiAttempt(gymnasium.Wrapper[str, str, str, str], RecordConstructorArgs)
             return observation, float(reward), False, False, self._told(info)
         self._tried += 1
         verdict = info["verdict"]
-        if truncated or verdict.passed or self._tried == self.attempts:
+        if verdict is None or verdict.passed or self._tried == self.attempts:
             return observation, float(reward), terminated, truncated, self._told(info)
         self._earlier.append(("\n".join(self._action), str(info["feedback"])))
         self._action = []

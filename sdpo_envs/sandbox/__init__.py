@@ -42,9 +42,9 @@ class Run:
     """What one run did. A program that fails, in whatever way, is an ordinary Run.
 
     Attributes:
-        exit_code: As the shell counts: the program's own, or 128 + n when signal n ended it.
+        exit_code: As the shell counts: the program's own, or 128 + n when signal n ended it; -1 when it was skipped.
         stdout: Decoded as UTF-8, undecodable bytes replaced.
-        stderr: Likewise; the last `Program.output_kb` of it.
+        stderr: Likewise.
         seconds: Wall-clock time. Not compared: the same program gives an equal Run twice.
         timed_out: It was ended because it reached `Program.seconds`.
         out_of_memory: It failed because it reached `Program.memory_mb`.

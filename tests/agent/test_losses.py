@@ -351,6 +351,14 @@ def test_the_chosen_tokens_are_the_students_and_the_gradient_is_right(tail: bool
     assert torch.autograd.gradcheck(lambda x: divergence(*keep_top(x, teacher, 3, tail), alpha), student)
 
 
+@pytest.mark.parametrize("tail", [True, False])
+def test_what_is_kept_of_the_teacher_is_detached(tail: bool) -> None:
+    logits = normal(2, 6, seed=0).requires_grad_()
+    student, teacher = keep_top(logits, logits, 3, tail)
+    assert student.requires_grad
+    assert not teacher.requires_grad
+
+
 @pytest.mark.parametrize("shift", [-1e3, 1e3])
 def test_a_constant_added_to_all_logits_changes_nothing(shift: float) -> None:
     student, teacher = normal(2, 8, seed=0), normal(2, 8, seed=1)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedConfig
 
 from sdpo_agent.losses import aggregate, inside
 from sdpo_agent.policy import PLAIN_TEMPLATE, Policy, Sampled, pad, token_logprobs
@@ -73,20 +73,6 @@ def always(policy: Policy, token: int) -> Policy:
 # --- tokens and templates
 
 
-@given(text=st.text())
-@settings(deadline=None)
-def test_any_text_survives_the_byte_tokenizer(policy: Policy, text: str) -> None:
-    ids = policy.tokenizer.encode(text)
-    assert policy.tokenizer.decode(ids) == text
-    assert len(ids) == len(text.encode())
-
-
-@given(text=st.text())
-@settings(deadline=None)
-def test_any_text_survives_merged_bytes(merged: Policy, text: str) -> None:
-    assert merged.tokenizer.decode(merged.tokenizer.encode(text)) == text
-
-
 def test_texts_make_sequences_shorter(merged: Policy) -> None:
     assert len(merged.tokenizer.encode("the cat sat on the mat")) < len("the cat sat on the mat") / 3
 
@@ -127,12 +113,18 @@ def test_lone_surrogates_become_question_marks(policy: Policy) -> None:
 
 @given(text=st.text(st.characters()) | st.just(f"a{END}b"))
 @settings(deadline=None)
-def test_an_answer_is_its_text_and_one_end_token(policy: Policy, merged: Policy, text: str) -> None:
+def test_any_text_can_be_written_as_an_answer_and_read_back(policy: Policy, merged: Policy, text: str) -> None:
     for writer in (policy, merged):
         *ids, end = writer.answer_ids(text)
         assert writer.tokenizer.decode(ids) == text.encode(errors="replace").decode()
         assert end in writer.stop_ids
         assert not writer.stop_ids & set(ids)
+
+
+@given(text=st.text())
+@settings(deadline=None)
+def test_without_texts_to_merge_a_byte_is_a_token(policy: Policy, text: str) -> None:
+    assert len(policy.answer_ids(text)) == len(text.encode()) + 1
 
 
 def test_a_tokenizer_without_a_chat_template_gets_a_plain_one(own: Policy) -> None:
@@ -158,15 +150,28 @@ def test_the_logprobs_of_the_sampling_are_those_of_the_scoring(policy: Policy, t
     assert mask.sum(dim=1).tolist() == [len(row.token_ids) for row in sampled]
 
 
-def test_another_architecture_samples_as_it_scores(policy: Policy) -> None:
-    config = LlamaConfig(
-        vocab_size=261, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, eos_token_id=[4, 7],
-    )  # fmt: skip
-    llama = sharpen(Policy(LlamaForCausalLM(config), policy.tokenizer))
-    sampled = llama.sample(PROMPTS, 20, 1.0, dice())
-    scored, _ = llama.logprobs(PROMPTS, [row.token_ids for row in sampled])
-    assert torch.allclose(scored, pad([row.logprobs for row in sampled], dtype=torch.float32)[0], atol=1e-4)
+# Qwen3 and Llama know relative positions only; GPT-2's are absolute, and show where the count of a row begins.
+LLAMA = LlamaConfig(
+    vocab_size=261,
+    hidden_size=32,
+    intermediate_size=64,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    eos_token_id=[4, 7],
+)
+GPT2 = GPT2Config(vocab_size=261, n_embd=32, n_layer=2, n_head=4, n_positions=64, eos_token_id=4, bos_token_id=None)
+
+
+@pytest.mark.parametrize(("model", "config"), [(LlamaForCausalLM, LLAMA), (GPT2LMHeadModel, GPT2)])
+def test_other_architectures_sample_as_they_score(policy: Policy, model: Any, config: PreTrainedConfig) -> None:
+    other = sharpen(Policy(model(config), policy.tokenizer))
+    sampled = other.sample(PROMPTS, 20, 1.0, dice())
+    together, _ = other.logprobs(PROMPTS, [row.token_ids for row in sampled])
+    assert torch.allclose(together, pad([row.logprobs for row in sampled], dtype=torch.float32)[0], atol=1e-4)
+    for logprobs_T, prompt, row in zip(together, PROMPTS, sampled, strict=True):
+        alone, _ = other.logprobs([prompt], [row.token_ids])
+        assert torch.allclose(logprobs_T[: len(row.token_ids)], alone[0], atol=1e-4)
 
 
 @pytest.mark.parametrize("row", range(3))
@@ -234,6 +239,13 @@ def test_rows_end_one_by_one(policy: Policy) -> None:
         assert row.cut_short == (4 not in row.token_ids)
         assert 4 not in row.token_ids[:-1]
         assert len(row.token_ids) == len(row.logprobs)
+
+
+def test_the_model_is_not_asked_again_once_all_rows_have_ended(own: Policy) -> None:
+    asked: list[object] = []
+    always(own, 4).model.register_forward_pre_hook(lambda *_: asked.append(_))
+    own.sample(PROMPTS, 10, temperature=0)
+    assert len(asked) == 1
 
 
 def test_all_end_tokens_of_the_generation_settings_end_an_action(own: Policy) -> None:
