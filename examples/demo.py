@@ -2,9 +2,9 @@
 
     python examples/demo.py [--steps 12] [--seed 0] [--run runs/demo]
 
-No pretrained model is needed. A transformer of half a million parameters is built on the spot and warmed up on a few of
-the bundled problems: asked plainly, it writes the reference program or one of three wrong ones, equally often; shown
-feedback or a peer's program, it mostly writes the reference. From there, GRPO and SDPO start equal.
+No pretrained model is needed. A transformer of less than 0.2 million parameters is built on the spot and warmed up on
+four of the bundled problems: asked plainly, it writes the reference program or one of up to three wrong ones; shown
+feedback or a peer's program, it mostly writes the reference. From there GRPO and SDPO start, each at its own rate.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def main() -> None:
     """Show the environments, train both algorithms, and say what it means."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=12)
-    parser.add_argument("--warm-up", type=int, default=250)
+    parser.add_argument("--warm-up", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--run", type=Path, default=Path("runs") / time.strftime("demo-%Y%m%d-%H%M%S"))
     settings = parser.parse_args()
@@ -111,11 +111,11 @@ def warm_policy(steps: int, seed: int) -> Policy:
     examples = list(worked_examples(env))
     env.close()
     texts = [text for said, answer in examples for text in (said[-1]["content"], answer)]
-    policy = Policy.small(texts=texts, vocab_size=1536, hidden=96, layers=2, seed=seed)
+    policy = Policy.small(texts=texts, vocab_size=1536, hidden=64, layers=2, seed=seed)
     size = sum(weight.numel() for weight in policy.parameters())
     console.print(f"{size:,} parameters; {steps} steps of supervised learning on {len(examples)} examples ...")
     start = time.perf_counter()
-    losses = warm_start(policy, examples, steps=steps, batch=8, learning_rate=3e-3, seed=seed)
+    losses = warm_start(policy, examples, steps=steps, batch=8, learning_rate=5e-3, seed=seed)
     console.print(f"loss {losses[0]:.2f} -> {losses[-1]:.2f} nats per token, {time.perf_counter() - start:.0f} s")
     return policy
 
@@ -127,9 +127,9 @@ def worked_examples(env: FeedbackEnv) -> Iterator[Example]:
     for task in env.tasks:
         right = env.oracle(task) or ""
         yield messages(task.system, task.prompt), right
-        wrong = [each["code"] for each in mistakes if each["question_id"] == task.id and each["outcome"] != "timed_out"]
-        for code in wrong[:3]:
-            action = code if "```" in code else f"```python\n{code.rstrip()}\n```"
+        wrong = [each for each in mistakes if each["question_id"] == task.id and each["outcome"] != "timed_out"]
+        for each in wrong[:3]:
+            action = each["code"] if each["outcome"] == "malformed" else f"```python\n{each['code'].rstrip()}\n```"
             yield messages(task.system, task.prompt), action
             env.reset(options={"task_id": task.id})
             feedback = env.step(action)[-1]["feedback"]
@@ -148,7 +148,8 @@ def train_one(name: str, policy: Policy, steps: int, seed: int, run: Path) -> li
     size = {"num_envs": len(PROBLEMS) * GROUP, "group_size": GROUP}
     envs = gymnasium.make_vec("sdpo/LiveCodeBench-v0", **size, **problem_settings())
     algorithm: Algorithm = GRPO() if name == "GRPO" else SDPO(policy, SDPOSettings(teacher_rate=0.01))
-    settings = TrainSettings(steps=steps, learning_rate=1e-3, max_tokens=160, seed=seed, microbatch=16)
+    rate = 3e-4 if name == "GRPO" else 1e-3  # GRPO unlearns to write programs at SDPO's rate
+    settings = TrainSettings(steps=steps, learning_rate=rate, max_tokens=160, seed=seed, microbatch=16)
     try:
         return train(policy, algorithm, envs, settings, run)
     finally:

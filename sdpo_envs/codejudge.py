@@ -132,9 +132,14 @@ def same_output(found: str, expected: str) -> bool:
 
 
 def same_value(found: str, expected: str) -> bool:
-    """Whether two JSON texts hold equal values: ``1`` is ``1.0``, but ``true`` is not ``1``."""
+    """Whether two JSON texts hold equal values: ``1`` is ``1.0``, but ``true`` is not ``1``.
+
+    Raises:
+        ValueError: `expected` is not JSON. If `found` is not, it is only different.
+    """
+    wanted = json.loads(expected)
     try:
-        return _equal(json.loads(found), json.loads(expected))
+        return _equal(json.loads(found), wanted)
     except (ValueError, RecursionError):
         return False
 

@@ -125,7 +125,7 @@ class LiveCodeBench(JudgedEnv):
         difficulty: str | None = None,
         platform: str | None = None,
         exclude: Collection[str] = (),
-        tests: str = "hidden",
+        tests: str = "all",
         sample: int | None = None,
         reward: str = "sparse",
         sandbox: Sandbox | str = "local",
@@ -210,7 +210,7 @@ def load_problems(
     difficulty: str | None = None,
     platform: str | None = None,
     exclude: Collection[str] = (),
-    tests: str = "hidden",
+    tests: str = "all",
     sample: int | None = None,
 ) -> tuple[Task, ...]:
     """Read problems as tasks; `LiveCodeBench` tells what the arguments mean.

@@ -44,7 +44,7 @@ A
 
 _CLOSING = "\nPlease reason step by step."
 _PASSED = Verdict(Outcome.PASSED, 1.0)
-_SHORTEST_SECRET = 6
+_SHORTEST_SECRET = 6  # "2 s" stands in many innocent texts
 
 
 @dataclass(frozen=True, slots=True)

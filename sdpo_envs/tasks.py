@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from sdpo_envs.core import Task
 from sdpo_envs.errors import RecordError, SettingError, require
@@ -88,20 +88,30 @@ def load_records(source: str | Path, split: str = "test", **load_dataset: Any) -
 
 
 def _read_file(path: Path) -> Iterator[Record]:
+    name = f"{path.parent.name}/{path.name}"
     try:
         with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
-            text = file.read()
+            yield from _read_array(file, name) if _starts_with_bracket(file) else _read_lines(file, name)
     except (UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
-        raise RecordError(f"{path.name}: this is not a whole text file in UTF-8: {error}") from error
-    if text.lstrip().startswith("["):
-        rows = _parse(text, path.name)
-        yield from (_record(f"{path.name} row {number}", row) for number, row in enumerate(rows))
-        return
-    # Only "\n" ends a line of JSON Lines: str.splitlines would also cut at the separators that JSON strings may hold.
-    for number, line in enumerate(text.split("\n"), start=1):
+        raise RecordError(f"{name}: this is not a whole text file in UTF-8: {error}") from error
+
+
+def _read_array(file: TextIO, name: str) -> Iterator[Record]:
+    for number, row in enumerate(_parse(file.read(), name)):
+        yield _record(f"{name} row {number}", row)
+
+
+def _read_lines(file: TextIO, name: str) -> Iterator[Record]:
+    for number, line in enumerate(file, start=1):
         if line.strip():
-            where = f"{path.name} line {number}"
+            where = f"{name} line {number}"
             yield _record(where, _parse(line, where))
+
+
+def _starts_with_bracket(file: TextIO) -> bool:
+    first = next((line.lstrip() for line in file if line.strip()), "")
+    file.seek(0)
+    return first.startswith("[")
 
 
 def _parse(text: str, where: str) -> Any:

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdpo_envs import Feedback, GroupEnv, Outcome, RecordError, SettingError, Task, check_env, explain
+from sdpo_envs.apidoc import breaches, tools
 from sdpo_envs.feedback import redact
 from sdpo_envs.parsing import Call
-from sdpo_envs.tooluse import PROMPT, ToolUse, breaches, judge, same, tools
+from sdpo_envs.tooluse import PROMPT, ToolUse, judge, same
 
 DATA = Path(__file__).parents[1] / "../shared/data/toolalpaca"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="skips ToolAlpaca and SDPO's released rows: not beside this")

@@ -34,7 +34,8 @@ ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
 }
 LIBRARIES = ("/lib", "/lib64", "/usr/lib64", "/etc/ld.so.cache", "/etc/alternatives")
-DEVICES = ("null", "zero", "full", "random", "urandom")
+NODES = ("null", "zero", "full", "random", "urandom")
+LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}
 TMP = f"mode=0700,uid={NOBODY},gid={NOBODY},size=256m,nr_inodes=4096"
 
 # From linux/sched.h, linux/mount.h and linux/prctl.h.
@@ -105,7 +106,7 @@ def visible() -> list[str]:
 
 
 def furnish(worker: str, packages: list[str]) -> None:
-    """Build the read-only root. The interpreter stays at its own path: its library may be found by an absolute one."""
+    """Build the new root. The interpreter stays at its own path: it may look for its library at an absolute one."""
     mount("tmpfs", ROOT, "tmpfs", options="mode=0755")
     for path in visible():
         show(path)
@@ -115,15 +116,14 @@ def furnish(worker: str, packages: list[str]) -> None:
         bind(package, f"/packages/{os.path.basename(package)}")
     for directory in ("/packages", "/dev", "/proc", "/tmp"):
         os.makedirs(ROOT + directory, exist_ok=True)
-    read_only = (ctypes.c_uint64 * 4)(MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
-    for name in DEVICES:
+    for name, target in LINKS.items():
+        os.symlink(target, f"{ROOT}/dev/{name}")
+    for name in NODES:
         open(f"{ROOT}/dev/{name}", "ab").close()
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        os.symlink(f"/proc/self/fd/{number}", f"{ROOT}/dev/{name}")
-    os.symlink("/proc/self/fd", f"{ROOT}/dev/fd")
-    result = libc.syscall(SYS_MOUNT_SETATTR, AT_FDCWD, ROOT.encode(), AT_RECURSIVE, read_only, ctypes.sizeof(read_only))
-    check(result, "mount_setattr, which needs Linux 5.12")
-    for name in DEVICES:
+    attributes = (ctypes.c_uint64 * 4)(MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
+    arguments = (AT_FDCWD, ROOT.encode(), AT_RECURSIVE, attributes, ctypes.sizeof(attributes))
+    check(libc.syscall(SYS_MOUNT_SETATTR, *arguments), "mount_setattr, which needs Linux 5.12")
+    for name in NODES:
         mount(f"/dev/{name}", f"{ROOT}/dev/{name}", flags=MS_BIND)
     mount("proc", f"{ROOT}/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "hidepid=2,subset=pid")
     mount("tmpfs", f"{ROOT}/tmp", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, TMP)

@@ -36,6 +36,8 @@ _REFUSED = {
     "memfd_create": (319, 279),
     "memfd_secret": (447, 447),
     "socket": (41, 198),
+    # The host's kernel log.
+    "syslog": (103, 116),
     # Namespaces, mounts, and the parts of the kernel with the longest record of holes.
     "unshare": (272, 97),
     "setns": (308, 268),

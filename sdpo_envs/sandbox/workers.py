@@ -79,8 +79,8 @@ class WorkerPool:
     def _crew(self) -> "_Crew":
         if crew := self._crews.get(os.getpid()):
             return crew
-        for pid in list(self._crews):
-            self._crews.pop(pid).disown()
+        for pid in set(self._crews) - {os.getpid()}:
+            self._crews[pid].disown()
         workers = [_Worker(self._command, self._advice) for _ in range(self._size)]
         return self._crews.setdefault(os.getpid(), _Crew(workers))
 
@@ -154,9 +154,12 @@ class _Worker:
         if self._closed:
             raise SandboxError("The sandbox was closed while it ran a program.")
         command = self._command()
-        self._process = subprocess.Popen(
-            command, bufsize=0, cwd="/", start_new_session=True, stdin=PIPE, stdout=PIPE, stderr=PIPE
-        )
+        try:
+            self._process = subprocess.Popen(
+                command, bufsize=0, cwd="/", start_new_session=True, stdin=PIPE, stdout=PIPE, stderr=PIPE
+            )
+        except OSError as error:
+            raise SandboxError(f"The worker of the sandbox did not start: {error}.\n{self._advice}") from error
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._requests, self._answers = self._process.stdin.fileno(), self._process.stdout.fileno()

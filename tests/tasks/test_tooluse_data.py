@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from sdpo_envs import Task
-from sdpo_envs.tooluse import ToolUse, breaches, judge
+from sdpo_envs.apidoc import breaches
+from sdpo_envs.tooluse import ToolUse, judge
 
 FOLDER = Path(__file__).parents[2] / "tasks" / "tooluse"
 SPLITS = {split: ToolUse(split=split) for split in ("train", "test")}

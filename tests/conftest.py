@@ -1,0 +1,7 @@
+"""Settings for all tests. The family that they play with is in addition.py, which pytest finds beside this file."""
+
+import hypothesis
+
+# No time limits, which fail on a busy machine, and no folder of examples left behind.
+hypothesis.settings.register_profile("quiet", deadline=None, database=None)
+hypothesis.settings.load_profile("quiet")

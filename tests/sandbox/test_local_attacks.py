@@ -1,0 +1,458 @@
+"""Programs that attack: other runs, the host, the worker that starts them, the limits. Each one is held."""
+
+import errno
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from wall import Execute, processes_below
+
+from sdpo_envs.sandbox import Program
+from sdpo_envs.sandbox.local import LocalSandbox
+
+REPOSITORY = Path(__file__).parents[2]
+numbered = pytest.mark.skipif(os.uname().machine != "x86_64", reason="calls the kernel by the numbers of x86_64")
+
+
+@pytest.fixture(autouse=True)
+def _worker_survives(sandbox: LocalSandbox, execute: Execute) -> object:
+    """No attack may cost a worker, nor leave a process: the same ones serve an honest program afterwards."""
+    execute("")
+    before = processes_below(os.getpid())
+    yield
+    assert execute("print(input())", "fine\n").stdout == "fine\n"
+    assert processes_below(os.getpid()) == before
+
+
+# What belongs to other runs.
+
+SEARCH_MEMORY = """
+import ctypes, gc, re, sys
+own = input()
+mark = re.compile(own[:6].encode() + rb"\\d{4}")
+found = set()
+for line in open("/proc/self/maps"):
+    area, mode, *_ = line.split()
+    if mode.startswith("rw"):
+        low, high = (int(part, 16) for part in area.split("-"))
+        found.update(mark.findall(ctypes.string_at(low, high - low)))
+frame = sys._getframe()
+while frame:
+    found.update(mark.findall(repr(frame.f_locals).encode()))
+    frame = frame.f_back
+found.update(mark.findall(repr([o for o in gc.get_objects() if isinstance(o, (list, dict))][:-1]).encode()))
+print(sorted(found))
+"""
+
+
+def test_a_run_finds_neither_inputs_nor_outputs_nor_code_of_other_runs_in_its_memory() -> None:
+    earlier = Program({"main.py": "print(input() * 300, '#kappa0000')"}, ("python", "main.py"), ("#kappa1111",) * 3)
+    with LocalSandbox(workers=1) as sandbox:
+        sandbox.run(earlier)
+        runs = sandbox.run(Program({"main.py": SEARCH_MEMORY}, ("python", "main.py"), ("#kappa2222", "#kappa3333")))
+    assert [run.stdout for run in runs] == ["[b'#kappa2222']\n", "[b'#kappa3333']\n"], runs
+
+
+def test_a_run_finds_no_files_of_the_run_before(execute: Execute) -> None:
+    leave = """
+import os, sys
+open("a\\nb", "w").write("x"); os.symlink("/", "link"); os.mkfifo("fifo"); open(b"\\xff", "w")
+os.makedirs("sealed/inner"); open("sealed/file", "w"); os.chmod("sealed/inner", 0); os.chmod("sealed", 0)
+for _ in range(2000):
+    os.mkdir("d"); os.chdir("d")
+os.chmod("/tmp", 0)
+"""
+    assert execute(leave).exit_code == 0
+    assert execute("import os; print(os.listdir('.'), oct(os.stat('.').st_mode))").stdout == "['main.py'] 0o40700\n"
+
+
+def test_a_run_cannot_leave_default_permissions_for_the_files_of_the_next(execute: Execute) -> None:
+    run = execute("import os; os.setxattr('/tmp', 'user.note', b'x')")
+    assert "PermissionError" in run.stderr
+
+
+@numbered
+def test_a_run_cannot_leave_system_v_or_posix_objects_or_keys(execute: Execute) -> None:
+    source = """
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+def refused(result): return result == -1 and ctypes.get_errno() == 1
+print(refused(libc.shmget(7, 4096, 0o1666)), refused(libc.msgget(7, 0o1666)), refused(libc.semget(7, 1, 0o1666)))
+print(refused(ctypes.CDLL(None, use_errno=True).mq_open(b"/queue", 0o102, 0o666, None)))
+print(refused(libc.syscall(248, b"user", b"name", b"data", 4, -4)))
+"""
+    assert execute(source).stdout == "True True True\nTrue\nTrue\n"
+
+
+def test_a_program_that_fills_the_disk_leaves_it_empty(execute: Execute) -> None:
+    for fill in ("open('a', 'ab').write(bytes(1 << 22))", "open(str(number), 'w').close()"):
+        source = f"try:\n    for number in range(10**6): {fill}\nexcept OSError as error: print(error.errno)"
+        assert execute(source, seconds=30).stdout == f"{errno.ENOSPC}\n"
+
+
+# What belongs to the host.
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/etc/shadow", "/etc/passwd", "/home", "/root/.ssh", "/var", "/sys", "/dev/vda", "/dev/kmsg", "/dev/shm"),
+        *("/proc/1/root", "/proc/1/cwd", "/proc/sys", "/proc/kcore", str(REPOSITORY / "tasks"), __file__),
+    ],
+)
+def test_a_file_of_the_host_is_out_of_sight(path: str, execute: Execute) -> None:
+    assert execute(f"import os; print(os.path.lexists({path!r}))").stdout == "False\n"
+
+
+def test_nothing_of_this_project_is_in_sight_but_the_folder_of_the_worker(execute: Execute) -> None:
+    source = """
+import os
+for folder, folders, files in os.walk("/"):
+    if folder == "/proc": folders.clear()
+    for name in folders + files:
+        if "sdpo" in name or name in ("site-packages", "dist-packages") and os.listdir(f"{folder}/{name}"):
+            print(folder, name)
+print(sorted(os.listdir("/sandbox")))
+print(sorted(os.listdir("/packages")))
+"""
+    inside, packages = execute(source, seconds=30).stdout.splitlines()
+    assert inside == str(sorted(path.name for path in (REPOSITORY / "sandboxes" / "python").glob("*.py")))
+    assert packages in ("[]", "['numpy']", "['numpy', 'numpy.libs']")
+
+
+def test_the_root_is_read_only(execute: Execute) -> None:
+    source = """
+import os, errno
+for path in ("/new", "/etc/new", "/sandbox/worker.py", os.__file__, "/packages/new", "/usr/lib/new", "/dev/new"):
+    try: open(path, "a"); print("opened", path)
+    except OSError as error: print(error.errno in (errno.EROFS, errno.EACCES))
+"""
+    assert execute(source).stdout == "True\n" * 7
+
+
+def test_the_environment_of_the_host_is_out_of_sight(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_TOKEN", "swordfish")
+    source = """
+import os
+print(dict(os.environ))
+for process in ("self", "1"):
+    try: print(open(f"/proc/{process}/environ").read())
+    except OSError: pass
+"""
+    with LocalSandbox(workers=1) as sandbox:
+        [run] = sandbox.run(Program({"main.py": source}, ("python", "main.py")))
+    assert run.exit_code == 0
+    assert "swordfish" not in run.stdout
+    assert "SECRET" not in run.stdout
+
+
+def test_other_processes_are_out_of_sight(execute: Execute) -> None:
+    source = "import os; print([name for name in os.listdir('/proc') if name.isdigit()] == [str(os.getpid())])"
+    assert execute(source).stdout == "True\n"
+
+
+@pytest.mark.parametrize("family", ["AF_INET", "AF_INET6", "AF_UNIX", "AF_NETLINK", "AF_VSOCK", "AF_PACKET"])
+def test_there_are_no_sockets(family: str, execute: Execute) -> None:
+    assert "PermissionError" in execute(f"import socket; socket.socket(socket.{family}, socket.SOCK_DGRAM)").stderr
+
+
+@pytest.mark.parametrize("kind", ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"])
+def test_no_namespace_is_the_host_s(kind: str, execute: Execute) -> None:
+    """Seen from outside, because the filter alone would refuse what could show it from inside."""
+    execute("")
+    worker = max(processes_below(os.getpid()))
+    try:
+        assert os.readlink(f"/proc/{worker}/ns/{kind}") != os.readlink(f"/proc/self/ns/{kind}")
+    except PermissionError:
+        pytest.skip("Only root may look at the namespaces of a worker.")
+
+
+def test_the_name_of_the_host_is_not_told(execute: Execute) -> None:
+    assert execute("import os; print(os.uname().nodename)").stdout == "sandbox\n"
+    assert socket.gethostname() != "sandbox"
+
+
+@numbered
+def test_a_program_is_nobody_and_can_become_nobody_else(execute: Execute) -> None:
+    source = """
+import os, ctypes
+print(os.getresuid(), os.getresgid(), os.getgroups())
+for call in (lambda: os.setuid(0), lambda: os.setgid(0), lambda: os.chroot("/tmp"), lambda: os.chown("main.py", 0, 0)):
+    try: call(); print("done")
+    except OSError: pass
+status = open("/proc/self/status").read()
+print([line.split()[1].strip("0") for line in status.splitlines() if line[:6] in ("CapEff", "CapPrm", "CapAmb")])
+print("NoNewPrivs:\\t1" in status)
+libc = ctypes.CDLL(None, use_errno=True)
+print(libc.unshare(0x10000000), libc.setns(0, 0))
+print(libc.mount(b"a", b"/tmp", b"tmpfs", 0, None), libc.umount2(b"/proc", 2))
+print(libc.syscall(56, 0x10000000 | 17, 0, 0, 0, 0), libc.syscall(435, 0, 0))
+"""
+    run = execute(source)
+    expected = "(65534, 65534, 65534) (65534, 65534, 65534) []\n['', '', '']\nTrue\n-1 -1\n-1 -1\n-1 -1\n"
+    assert run.stdout.replace("[65534]", "[]") == expected, run.stderr
+
+
+# The worker.
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "os.kill(1, signal.SIGKILL)",
+        "os.kill(1, signal.SIGSTOP)",
+        "os.kill(1, signal.SIGINT)",
+        "os.kill(1, signal.SIGTERM)",
+        "os.kill(os.getppid(), signal.SIGSEGV)",
+        "[os.kill(1, n) for n in range(1, 65) if n not in (32, 33)]",
+        "os.kill(-1, signal.SIGKILL)",
+        "os.killpg(0, signal.SIGKILL)",
+        "os.kill(os.getpid(), signal.SIGKILL)",
+        "os.abort()",
+        "ctypes.string_at(0)",
+        "os.close(0), os.close(1), os.close(2)",
+        "os.closerange(0, 1000)",
+        "os.chdir('/'), os.chmod('/tmp', 0)",
+        "os.remove('main.py'), os.symlink('/sandbox', 'main.py')",
+        "setattr(sys, 'stdout', None), setattr(sys, 'stderr', None), sys.modules.clear()",
+        "vars(builtins).clear()",
+        "threading.Thread(target=time.sleep, args=(99,), daemon=True).start()",
+        """
+r, w = os.pipe()
+fcntl.fcntl(r, fcntl.F_SETOWN, 1), fcntl.fcntl(r, fcntl.F_SETSIG, signal.SIGKILL)
+fcntl.fcntl(r, fcntl.F_SETFL, os.O_ASYNC), os.write(w, b"x")
+""",
+        "fcntl.fcntl(1, fcntl.F_SETPIPE_SZ, 4096), os.set_blocking(1, False), os.write(1, b'x' * 4096)",
+        "resource.setrlimit(resource.RLIMIT_CPU, (1, 1)), exec('while True: pass')",
+    ],
+)  # fmt: skip
+def test_the_worker_outlives(attack: str, execute: Execute) -> None:
+    execute(f"import builtins, ctypes, fcntl, os, resource, signal, sys, threading, time\n{attack}", seconds=2)
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "resource.prlimit(1, resource.RLIMIT_NOFILE, (0, 0))",
+        "resource.prlimit(os.getppid(), resource.RLIMIT_CPU, (0, 0))",
+        "os.sched_setaffinity(1, [0])",
+        "os.sched_setscheduler(1, os.SCHED_IDLE, os.sched_param(0))",
+        "os.setpriority(os.PRIO_PROCESS, 1, 19)",
+        "os.setpriority(os.PRIO_USER, 0, 19)",
+        "open('/proc/1/mem', 'rb')",
+        "open('/proc/1/maps', 'rb')",
+        "os.listdir('/proc/1/fd')",
+        "open('/proc/1/oom_score_adj', 'w')",
+        "os.memfd_create('a')",
+        "open('/dev/kmsg')",
+    ],
+)
+def test_the_worker_is_out_of_reach_of(attack: str, execute: Execute) -> None:
+    source = f"import os, resource\ntry: {attack}\nexcept OSError as error: print(error.errno)"
+    assert execute(source).stdout in {f"{errno.EPERM}\n", f"{errno.EACCES}\n", f"{errno.ENOENT}\n"}
+
+
+@numbered
+def test_the_memory_of_the_worker_cannot_be_read_through_other_system_calls(execute: Execute) -> None:
+    source = """
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+print([libc.syscall(number, 1, 0, 0, 0, 0, 0) for number in (101, 103, 298, 310, 311, 312, 321, 323, 425)])
+print(libc.syscall(438, libc.syscall(434, 1, 0), 0, 0))
+"""
+    assert execute(source).stdout == f"{[-1] * 9}\n-1\n"
+
+
+def test_a_forged_answer_on_every_descriptor_is_only_output(execute: Execute) -> None:
+    source = """
+import os, struct
+frame = struct.pack("!cI", b"D", 11) + struct.pack("!Bd??", 0, 0.5, False, False)
+for descriptor in range(2000):
+    for _ in range(3):
+        try: os.write(descriptor, frame)
+        except OSError: pass
+os._exit(7)
+"""
+    run = execute(source)
+    assert run.exit_code == 7
+    assert run.stdout.count("D") == 3
+    assert run.stderr.count("D") == 3
+
+
+def test_only_the_three_standard_descriptors_are_open(execute: Execute) -> None:
+    source = """
+import os
+def is_open(descriptor):
+    try: os.fstat(descriptor)
+    except OSError: return False
+    return True
+print([descriptor for descriptor in range(5000) if is_open(descriptor)])
+"""
+    assert execute(source).stdout == "[0, 1, 2]\n"
+
+
+def test_a_program_that_reads_its_own_output_away_holds_nobody_up(execute: Execute) -> None:
+    source = """
+import os, threading
+thief = os.open("/proc/self/fd/1", os.O_RDONLY)
+def steal():
+    while True: os.read(thief, 1 << 16)
+for _ in range(4): threading.Thread(target=steal, daemon=True).start()
+for _ in range(20000): os.write(1, b"x")
+os._exit(0)
+"""
+    run = execute(source)
+    assert run.exit_code == 0, run.stderr
+
+
+# Limits.
+
+
+def test_a_program_that_sleeps_is_ended_at_its_limit(execute: Execute) -> None:
+    run = execute("import time\nprint('here', flush=True)\ntime.sleep(999)", seconds=0.3)
+    assert (run.timed_out, run.exit_code, run.stdout) == (True, 137, "here\n")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "while True: pass",
+        "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)",
+        "import os\nos.close(1); os.close(2)\nwhile True: pass",
+        "import signal\nfor n in {*range(1, 32)} - {9, 19}: signal.signal(n, lambda *_: None)\nwhile True: pass",
+        "while True:\n    try:\n        while True: pass\n    except BaseException: pass",
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(99,)).start()",
+        "import atexit, time\natexit.register(time.sleep, 99)",
+        "import os, time\nwhile True: os.write(1, b'.'); time.sleep(0.001)",
+    ],
+)  # fmt: skip
+def test_no_program_outlives_its_time(source: str, execute: Execute) -> None:
+    run = execute(source, seconds=0.3)
+    assert run.timed_out
+    assert not run.too_much_output
+
+
+def test_a_daemon_ends_with_the_run(execute: Execute) -> None:
+    source = """
+import os, signal, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        for n in range(1, 32):
+            if n not in (9, 19): signal.signal(n, signal.SIG_IGN)
+        while True:
+            time.sleep(0.01); open("alive", "w")
+    os._exit(0)
+os.wait()
+print("left")
+"""
+    run = execute(source, seconds=3)
+    assert (run.stdout, run.exit_code, run.timed_out) == ("left\n", 0, False)
+    assert execute("import os, time; time.sleep(0.1); print(os.listdir('.'))").stdout == "['main.py']\n"
+
+
+@pytest.mark.parametrize("new", ["os.fork() or time.sleep(99)", "threading.Timer(99, print).start()"])
+def test_processes_and_threads_are_counted_together(new: str, execute: Execute) -> None:
+    source = f"""
+import os, threading, time
+started = 0
+try:
+    while started < 100:
+        {new}
+        started += 1
+except (OSError, RuntimeError):
+    os.write(1, f"{{started}}".encode())
+    os._exit(0)
+"""
+    assert execute(source, processes=5).stdout == "4"
+
+
+def test_a_fork_bomb_fizzles_out(execute: Execute) -> None:
+    execute("import os\nwhile True:\n    try: os.fork()\n    except OSError: pass", seconds=0.5)
+
+
+def test_memory_is_limited_and_the_traceback_tells_where_it_ended(execute: Execute) -> None:
+    run = execute("data = []\ndef fill():\n    while True: data.append(bytearray(1 << 20))\nfill()", memory_mb=64)
+    assert run.out_of_memory
+    assert run.exit_code == 1
+    assert run.stderr.startswith('Traceback (most recent call last):\n  File "main.py", line 4, in <module>\n')
+    assert "line 3, in fill" in run.stderr
+    assert run.stderr.endswith("\nMemoryError\n")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "bytearray(8 << 30)",
+        "x = 'a' * (1 << 40)",
+        "x = []\nwhile True: x = [x, x[:], {len(x): x}]",
+        "x = {}\nfor i in range(10**9): x[i] = str(i)",
+        "import mmap\ntry:\n    x = [mmap.mmap(-1, 1 << 20) for _ in range(9999)]\nexcept OSError: raise MemoryError",
+        "import numpy\nnumpy.ones(10**9)",
+    ],
+)
+def test_a_memory_bomb_is_out_of_memory(source: str, execute: Execute) -> None:
+    run = execute(source, memory_mb=64, seconds=20)
+    assert run.out_of_memory, run
+
+
+def test_a_program_that_survives_a_memory_error_is_not_out_of_memory(execute: Execute) -> None:
+    run = execute("try: bytearray(8 << 30)\nexcept MemoryError: print('smaller')", memory_mb=64)
+    assert (run.stdout, run.exit_code, run.out_of_memory) == ("smaller\n", 0, False)
+
+
+def test_a_program_has_the_memory_that_it_was_given(execute: Execute) -> None:
+    assert execute("print(len(bytearray(200 << 20)))", memory_mb=256).exit_code == 0
+    assert execute("print(len(bytearray(300 << 20)))", memory_mb=256).out_of_memory
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_output_is_cut_at_its_limit(stream: str, execute: Execute) -> None:
+    run = execute(f"import sys\nwhile True: print('x' * 1000, file=sys.{stream})", output_kb=64)
+    assert run.too_much_output
+    assert not run.timed_out
+    assert len(getattr(run, stream)) == 64 << 10
+
+
+def test_output_up_to_its_limit_is_whole(execute: Execute) -> None:
+    run = execute("print('x' * ((64 << 10) - 1))", output_kb=64)
+    assert (len(run.stdout), run.too_much_output, run.exit_code) == (64 << 10, False, 0)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import sys\nsys.setrecursionlimit(10**9)\nx = []\nfor _ in range(10**6): x = [x]\nrepr(x)",
+        "import ctypes\nctypes.string_at(0)",
+        "(" * 100_000,
+        "-" * 1_000_000 + "1",
+        "x = " + "[" * 150 + "1" + "]" * 150,
+        "a = 1\n" * 300_000 + "#",
+        "#" * 5_000_000,
+        "x = '" + "é" * 2_000_000 + "'",
+        "\ud800",
+        "print('\udcff')",
+        "a\0b",
+        "\0" * 1000,
+        "# coding: nonsense\n",
+        "# coding: utf-7\nprint('+AGE-')",
+        "\ufeffprint(1)",
+        "\x0c\x1a\x7f",
+    ],
+    ids=lambda source: repr(source[:20]),
+)
+def test_a_source_that_hurts_compiler_or_interpreter_gives_an_ordinary_run(source: str, execute: Execute) -> None:
+    run = execute(source, seconds=20)
+    assert not run.timed_out
+    assert run.exit_code in (0, 1, 134, 139)
+
+
+@pytest.mark.parametrize("stdin", ["", "\ud800", "\0\0", "é" * 3_000_000, "\r\n\r"], ids=len)
+def test_any_text_can_be_an_input(stdin: str, execute: Execute) -> None:
+    size = len(stdin.encode("utf-8", "surrogatepass"))
+    assert execute("import sys; print(len(sys.stdin.buffer.read()))", stdin).stdout == f"{size}\n"
+
+
+def test_bytes_that_are_not_text_are_replaced(execute: Execute) -> None:
+    assert execute("import os; os.write(1, b'a\\xff\\xed\\xa0\\x80b')").stdout == "a\ufffd\ufffd\ufffd\ufffdb"

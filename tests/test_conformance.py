@@ -1,0 +1,19 @@
+"""Every registered environment against every law of the contract, a test each."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from sdpo_envs.check import CHECKS, check_env
+from sdpo_envs.registry import ENVIRONMENTS
+
+
+@pytest.mark.parametrize("env_id", ENVIRONMENTS)
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__.removeprefix("check_"))
+def test_an_environment_keeps_the_law(check: Callable[..., Iterator[str]], env_id: str) -> None:
+    assert list(check(env_id)) == []
+
+
+@pytest.mark.parametrize("env_id", ENVIRONMENTS)
+def test_check_env_has_nothing_to_say(env_id: str) -> None:
+    assert check_env(env_id) == []

@@ -1,0 +1,200 @@
+import unicodedata
+from dataclasses import replace
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from sdpo_envs import Feedback, Finding, Outcome, Verdict, explain
+from sdpo_envs.feedback import LIMIT, excerpt, redact
+
+ANSWER = "\N{GREEK SMALL LETTER ALPHA}"
+"""A letter that only answers are made of in these tests."""
+
+texts = st.text(st.characters(exclude_characters=ANSWER), max_size=400)
+labels = st.text(st.characters(exclude_characters=ANSWER + "\n"), max_size=20)
+answers = st.dictionaries(st.just(ANSWER), st.just(ANSWER * 9), max_size=1)
+findings = st.builds(Finding, texts, st.dictionaries(labels, texts, max_size=3), answers)
+verdicts = st.builds(
+    Verdict,
+    st.sampled_from([outcome for outcome in Outcome if outcome is not Outcome.PASSED]),
+    st.just(0.0),
+    st.lists(findings, max_size=4).map(tuple),
+)
+limits = st.integers(1, 1500)
+
+
+def wrong(*findings: Finding) -> Verdict:
+    return Verdict(Outcome.WRONG, 0.0, findings)
+
+
+@given(verdicts, st.booleans(), limits)
+def test_feedback_on_a_failure_has_words_and_keeps_its_limit(verdict: Verdict, reveal: bool, limit: int) -> None:
+    assert 1 <= len(explain(verdict, reveal=reveal, limit=limit).text) <= limit
+
+
+@given(verdicts, st.booleans(), limits)
+def test_feedback_can_be_printed_and_encoded(verdict: Verdict, reveal: bool, limit: int) -> None:
+    text = explain(verdict, reveal=reveal, limit=limit).text
+    text.encode("utf-8")
+    assert not [each for each in text if unicodedata.category(each) == "Cc" and each not in "\n\t"]
+
+
+@given(verdicts, limits)
+def test_feedback_reveals_an_answer_exactly_when_something_of_it_was_told(verdict: Verdict, limit: int) -> None:
+    feedback = explain(verdict, reveal=True, limit=limit)
+    assert feedback.reveals_answer is (ANSWER in feedback.text)
+
+
+@given(verdicts, limits)
+def test_feedback_that_does_not_reveal_is_that_on_the_redacted_verdict(verdict: Verdict, limit: int) -> None:
+    feedback = explain(verdict, limit=limit)
+    assert feedback == explain(redact(verdict), reveal=True, limit=limit)
+    assert not feedback.reveals_answer
+    assert ANSWER not in feedback.text
+
+
+@given(verdicts, st.booleans(), limits)
+def test_feedback_is_the_same_twice(verdict: Verdict, reveal: bool, limit: int) -> None:
+    assert explain(verdict, reveal=reveal, limit=limit) == explain(verdict, reveal=reveal, limit=limit)
+
+
+@given(verdicts, st.booleans())
+def test_a_wider_limit_never_tells_fewer_findings(verdict: Verdict, reveal: bool) -> None:
+    blocks = [explain(verdict, reveal=reveal, limit=limit).text.count("\n\n") for limit in (500, 1000, 10_000)]
+    assert blocks == sorted(blocks)
+
+
+@pytest.mark.parametrize("reveal", [True, False])
+def test_a_success_needs_no_words(reveal: bool) -> None:
+    verdict = Verdict(Outcome.PASSED, 1.0, (Finding("It took a while.", {}, {"Best": "1"}),))
+    assert explain(verdict, reveal=reveal) == Feedback()
+
+
+@pytest.mark.parametrize("outcome", [outcome for outcome in Outcome if outcome is not Outcome.PASSED])
+def test_a_failure_without_findings_gets_a_sentence_of_its_own(outcome: Outcome) -> None:
+    text = explain(Verdict(outcome, 0.0)).text
+    assert text.endswith(".")
+    others = {explain(Verdict(other, 0.0)).text for other in Outcome if other is not outcome}
+    assert text not in others
+
+
+def test_a_finding_without_words_gets_the_sentence_of_its_outcome() -> None:
+    assert explain(wrong(Finding(""))) == explain(wrong())
+
+
+def test_findings_are_told_in_their_order_with_details_before_the_answer() -> None:
+    first = Finding("Too small.", {"You wrote": "3", "On line": "1"}, {"The sum is": "4"})
+    verdict = wrong(first, Finding("No unit.", {"Unit": "cm"}))
+    assert explain(verdict, reveal=True).text == (
+        "Too small.\nYou wrote: 3\nOn line: 1\nThe sum is: 4\n\nNo unit.\nUnit: cm"
+    )
+    assert explain(verdict).text == "Too small.\nYou wrote: 3\nOn line: 1\n\nNo unit.\nUnit: cm"
+
+
+def test_a_text_of_several_lines_starts_below_its_label() -> None:
+    assert explain(wrong(Finding("Wrong output.", {"Stdout": "1\n2\n"}))).text == "Wrong output.\nStdout:\n1\n2"
+
+
+def test_findings_that_do_not_fit_are_left_out_last_first() -> None:
+    first, second, third = Finding("first"), Finding("second " * 20), Finding("third")
+    assert explain(wrong(first, second, third), limit=60).text == "first"
+    assert explain(wrong(first, third, second), limit=60).text == "first\n\nthird"
+
+
+def test_the_last_finding_that_fits_exactly_is_told() -> None:
+    verdict = wrong(Finding("first"), Finding("third"))
+    assert explain(verdict, limit=len("first\n\nthird")).text == "first\n\nthird"
+    assert explain(verdict, limit=len("first\n\nthird") - 1).text == "first"
+
+
+def test_an_answer_that_the_limit_cut_off_was_not_revealed() -> None:
+    verdict = wrong(Finding("x" * 30, {}, {"The sum is": "4"}))
+    assert not explain(verdict, reveal=True, limit=20).reveals_answer
+    assert explain(verdict, reveal=True, limit=200).reveals_answer
+
+
+def test_an_answer_in_a_finding_that_did_not_fit_was_not_revealed() -> None:
+    verdict = wrong(Finding("Too small."), Finding("x" * 30, {}, {"The sum is": "4"}))
+    assert not explain(verdict, reveal=True, limit=30).reveals_answer
+
+
+def test_an_answer_without_text_is_still_given_away_by_its_label() -> None:
+    assert explain(wrong(Finding("Wrong output.", {}, {"Expected": ""})), reveal=True).reveals_answer
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_limit_below_one_character_is_refused(limit: int) -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        explain(wrong(), limit=limit)
+
+
+def test_feedback_has_the_limit_of_sdpos_released_code_by_default() -> None:
+    long = wrong(Finding("x" * 10_000, {str(label): "y" * 10_000 for label in range(20)}))
+    assert len(explain(long).text) == LIMIT == 2000
+
+
+def test_a_field_is_cut_to_250_characters_and_to_8_lines() -> None:
+    verdict = wrong(Finding("Wrong output.", {"Stdout": "y" * 251, "Stderr": "line\n" * 9}))
+    assert explain(verdict).text == "Wrong output.\nStdout: " + "y" * 247 + "...\nStderr:\n" + "line\n" * 7 + "line..."
+
+
+def test_a_field_that_just_fits_is_told_whole() -> None:
+    fields = {"Stdout": "y" * 250, "Stderr": "line\n" * 8}
+    told = explain(wrong(Finding("Wrong output.", fields))).text
+    assert told == f"Wrong output.\nStdout: {fields['Stdout']}\nStderr:\n{fields['Stderr'].rstrip()}"
+
+
+def test_an_answer_at_the_end_of_a_text_that_just_fits_was_revealed() -> None:
+    verdict = wrong(Finding("Too small.", {}, {"": "4"}))
+    text = explain(verdict, reveal=True).text
+    assert explain(verdict, reveal=True, limit=len(text)).reveals_answer
+    assert not explain(verdict, reveal=True, limit=len(text) - 1).reveals_answer
+
+
+def test_control_characters_and_surrogates_are_replaced() -> None:
+    text = explain(wrong(Finding("a", {"You wrote": "\x1b[2J \r \x00 \x85 \ud800 \t naïve 日本 ✓"}))).text
+    assert text == "a\nYou wrote: �[2J � � � � \t naïve 日本 ✓"
+
+
+def test_the_neighbours_of_what_is_replaced_are_kept() -> None:
+    kept = " ~\xa0\ud7ff\ue000"
+    assert excerpt(kept) == kept
+    assert excerpt("\x1f\x7f\x9f\ud800\udfff") == "\N{REPLACEMENT CHARACTER}" * 5
+
+
+@given(st.text(), st.integers(1, 60), st.none() | st.integers(1, 5))
+def test_an_excerpt_keeps_its_limits(text: str, limit: int, lines: int | None) -> None:
+    told = excerpt(text, limit, lines)
+    assert len(told) <= limit
+    assert lines is None or told.count("\n") < lines
+
+
+@given(st.text(), st.integers(4, 60), st.none() | st.integers(1, 5))
+def test_an_excerpt_is_the_start_of_the_text_and_marks_a_cut(text: str, limit: int, lines: int | None) -> None:
+    assume(not text.endswith(("...", "\n")))
+    told, printable = excerpt(text, limit, lines), excerpt(text, len(text), None)
+    assert told == printable or (told.endswith("...") and printable.startswith(told[:-3]))
+
+
+@given(st.text(max_size=60))
+def test_an_excerpt_of_a_text_that_fits_is_all_of_it_made_printable(text: str) -> None:
+    told = excerpt(text, 60, lines=None)
+    assert len(told) == len(text)
+    assert all(new in (old, "\N{REPLACEMENT CHARACTER}") for old, new in zip(text, told, strict=True))
+
+
+def test_an_excerpt_does_not_read_a_megabyte_to_keep_a_line() -> None:
+    assert excerpt("line\n" * 1_000_000, limit=12) == "line\nline..."
+
+
+def test_an_excerpt_does_not_mark_blank_lines_at_the_end_as_cut() -> None:
+    assert excerpt("1\n2" + "\n" * 50, limit=10) == "1\n2" + "\n" * 6
+
+
+@given(verdicts)
+def test_redacting_keeps_everything_but_answers(verdict: Verdict) -> None:
+    redacted = redact(verdict)
+    assert [replace(finding, answer={}) for finding in verdict.findings] == list(redacted.findings)
+    assert (redacted.outcome, redacted.reward) == (verdict.outcome, verdict.reward)
+    assert redact(redacted) is redacted

@@ -1,0 +1,75 @@
+"""What the README shows is what happens."""
+
+import doctest
+import importlib
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import gymnasium
+import pytest
+
+import sdpo_envs
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    found = re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    assert found, f"README.md has no {language} block"
+    return found
+
+
+def test_the_notebook_lines_print_what_stands_there() -> None:
+    session = "\n".join(blocks("pycon"))
+    test = doctest.DocTestParser().get_doctest(session, {}, "README.md", "README.md", 0)
+    told: list[str] = []
+    doctest.DocTestRunner().run(test, out=told.append)
+    assert not told, "".join(told)
+
+
+def test_the_environment_of_your_own_keeps_the_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (source,) = blocks("python")
+    (tmp_path / "readme_sum.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.import_module("readme_sum")
+    try:
+        left_out = sdpo_envs.check_env("my/Sum-v0")
+        assert all("oracle" in reason or "JSON" in reason for reason in left_out), left_out
+        envs = gymnasium.make_vec("my/Sum-v0", num_envs=4, group_size=2)
+        envs.reset(seed=0)
+        assert len(envs.step(["1", "2", "3", "x"])[1]) == 4
+    finally:
+        del gymnasium.registry["my/Sum-v0"]
+
+
+def test_an_environment_of_your_own_takes_fifteen_lines() -> None:
+    (source,) = blocks("python")
+    code = [line for line in source.splitlines() if line.strip() and not line.startswith(("import", "from"))]
+    assert len(code) <= 15
+
+
+COMMANDS = [
+    line for block in blocks("console") for line in block.splitlines() if line.startswith("python -m sdpo_agent")
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_commands_run(command: str, tmp_path: Path) -> None:
+    arguments = [sys.executable, *shlex.split(command)[1:]]
+    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "runs" / "tools" / "metrics.jsonl").exists()
+
+
+def test_the_map_names_every_folder_that_is_there() -> None:
+    (tree,) = re.findall(r"^## Where things are\n\n```\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    for line in tree.splitlines():
+        assert (Path(__file__).parents[1] / line.split()[0]).is_dir(), line
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#]+)\)", README))))
+def test_links_lead_somewhere(target: str) -> None:
+    assert target.startswith("http") or (Path(__file__).parents[1] / target).exists()
