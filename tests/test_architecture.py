@@ -16,7 +16,7 @@ PACKAGES = ("sdpo_envs", "sdpo_agent")
 ROWS = (
     ("core", "errors"),
     ("files",),
-    ("parsing", "feedback", "tasks", "testcases", "codejudge", "sandbox"),
+    ("parsing", "feedback", "tasks", "sandbox", "apidoc", "codejudge", "testcases"),
     ("spaces", "env", "vector", "wrappers"),
 )
 FAMILIES = ("livecodebench", "sciknoweval", "tooluse")

@@ -469,9 +469,30 @@ def test_what_cannot_be_checked_is_said(registered: Callable[..., str]) -> None:
     ]
 
 
+NO_GROUPS = "There are no groups; register with vector_entry_point=functools.partial(GroupEnv, YourEnv)."
+
+
 def test_an_environment_without_groups_is_told_how_to_get_them(registered: Callable[..., str]) -> None:
-    (left_out,) = check_env(registered("addition:Addition"))
-    assert left_out == "There are no groups; register with vector_entry_point=functools.partial(GroupEnv, YourEnv)."
+    assert check_env(registered("addition:Addition")) == [NO_GROUPS]
+
+
+def test_what_was_made_is_closed(registered: Callable[..., str]) -> None:
+    made, closed = [], []
+
+    class Closing(Addition):
+        def __init__(self, **settings: Any) -> None:
+            super().__init__(**settings)
+            made.append(self)
+
+        def close(self) -> None:
+            closed.append(self)
+
+    env_id = registered(Closing)
+    for check in CHECKS:
+        if check.__name__ != "check_travel":  # a local class does not pickle
+            assert list(check(env_id)) in ([], [NO_GROUPS])
+    assert len(made) >= len(CHECKS) - 1
+    assert {id(env) for env in made} == {id(env) for env in closed}
 
 
 def test_the_checker_uses_no_global_randomness() -> None:

@@ -221,7 +221,7 @@ def test_a_malformed_row_is_an_error_that_names_its_place_at_once(
     tmp_path: Path, columns: dict[str, Any], words: str
 ) -> None:
     path = write(tmp_path / "rows.jsonl", row("fine"), row(**columns))
-    with pytest.raises(RecordError, match=f"^rows.jsonl line 2: {words}"):
+    with pytest.raises(RecordError, match=f"/rows.jsonl line 2: {words}"):
         load_problems(path)
 
 
@@ -241,7 +241,7 @@ def test_malformed_tests_are_an_error_when_their_task_is_chosen(
     tmp_path: Path, columns: dict[str, Any], words: str
 ) -> None:
     env = LiveCodeBench(write(tmp_path / "rows.jsonl", row(**columns)), sandbox=FakeSandbox())
-    with pytest.raises(RecordError, match=f"^rows.jsonl line 1: .*{words}"):
+    with pytest.raises(RecordError, match=f"/rows.jsonl line 1: .*{words}"):
         env.reset(seed=0)
 
 
@@ -305,12 +305,12 @@ def test_choosing_tests_leaves_the_global_generators_alone(source: Path) -> None
 
 
 def test_a_sample_is_a_part_in_order_and_always_the_same_for_a_task(source: Path) -> None:
-    hidden = [test["input"] for test in HIDDEN]
+    everything = [test["input"] for test in (*PUBLIC, *HIDDEN)]
     sample = inputs(source, sample=3)
-    assert sample == inputs(source, sample=3, window="sdpo-v6") == sorted(sample, key=hidden.index)
+    assert sample == inputs(source, sample=3, window="sdpo-v6") == sorted(sample, key=everything.index)
     assert len(set(sample)) == 3
     assert inputs(source, "one", sample=3) != sample
-    assert inputs(source, sample=99) == hidden
+    assert inputs(source, sample=99) == everything
     assert len(inputs(source, tests="half", sample=2)) == 2
 
 
@@ -336,7 +336,7 @@ def test_a_right_program_earns_one_and_no_words(source: Path) -> None:
 @pytest.mark.parametrize("action", ["", "I do not know.", SUM, "```python\n \n```", "`print(3)`"])
 def test_an_action_without_a_fenced_program_is_malformed(source: Path, action: str) -> None:
     sandbox = FakeSandbox()
-    reward, verdict, text = play(LiveCodeBench(source, sandbox=sandbox), action)
+    reward, verdict, text = play(LiveCodeBench(source, tests="hidden", sandbox=sandbox), action)
     assert (reward, verdict.outcome) == (0.0, Outcome.MALFORMED)
     assert text == "Incorrect Format: Put your code inside a ```python ... ``` block."
     assert sandbox.given is None
@@ -356,19 +356,23 @@ def test_a_wrong_program_learns_about_public_tests_everything_and_about_hidden_o
 def test_the_fraction_of_tests_passed_may_be_the_reward(source: Path) -> None:
     code = fenced("a, b = map(int, input().split())\nprint(a + b if a < 3 else 0)")
     assert play(LiveCodeBench(source, sandbox=wall()), code)[0] == 0.0
-    assert play(LiveCodeBench(source, sandbox=wall(), reward="fraction"), code)[0] == pytest.approx(3 / 9)
+    assert play(LiveCodeBench(source, tests="hidden", sandbox=wall(), reward="fraction"), code)[0] == pytest.approx(
+        3 / 9
+    )
 
 
 def test_limits_reach_the_sandbox(source: Path) -> None:
     sandbox = FakeSandbox([Run(0)] * len(HIDDEN))
-    play(LiveCodeBench(source, sandbox=sandbox, time_limit_seconds=2.5, memory_limit_mb=99), fenced(SUM))
+    play(
+        LiveCodeBench(source, tests="hidden", sandbox=sandbox, time_limit_seconds=2.5, memory_limit_mb=99), fenced(SUM)
+    )
     assert sandbox.given is not None
     assert (sandbox.given.seconds, sandbox.given.memory_mb, sandbox.given.timeouts) == (2.5, 99, 1)
 
 
 def test_a_broken_wall_is_an_error_and_the_action_may_be_tried_again(source: Path) -> None:
     sandbox = FakeSandbox([Run(0, stdout=test["output"]) for test in HIDDEN], error=SandboxError("the wall fell"))
-    env = LiveCodeBench(source, sandbox=sandbox)
+    env = LiveCodeBench(source, tests="hidden", sandbox=sandbox)
     env.reset(options={"task_id": "two"})
     with pytest.raises(SandboxError, match="the wall fell"):
         env.step(fenced(SUM))

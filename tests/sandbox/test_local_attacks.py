@@ -47,7 +47,10 @@ print(sorted(found))
 
 
 def test_a_run_finds_neither_inputs_nor_outputs_nor_code_of_other_runs_in_its_memory() -> None:
-    earlier = Program({"main.py": "print(input() * 300, '#kappa0000')"}, ("python", "main.py"), ("#kappa1111",) * 3)
+    secret = "#kappa1111"
+    source = f"print(input() * 300, {secret!r})\n#{secret * 9000}"
+    inputs = tuple(secret * length for length in (1, 7, 60, 500, 4000, 30_000))
+    earlier = Program({"main.py": source, secret: secret}, ("python", "main.py"), inputs)
     with LocalSandbox(workers=1) as sandbox:
         sandbox.run(earlier)
         runs = sandbox.run(Program({"main.py": SEARCH_MEMORY}, ("python", "main.py"), ("#kappa2222", "#kappa3333")))
