@@ -36,7 +36,7 @@ class Attempt:
         turns: In order; a task of one action has one.
         reward: The sum over the episode; NaN if the machinery failed and nobody decided.
         verdict: What the judge found, None if it did not come to that.
-        feedback: The verdict in words, None if there is no verdict.
+        feedback: The verdict in words, and a peer; None if the machinery failed.
         error: What broke in the machinery, ``""`` if nothing did.
     """
 

@@ -56,8 +56,7 @@ def collect(
         for slot in range(envs.num_envs):
             if infos["_feedback"][slot] and (terminations[slot] or truncations[slot]):
                 error = infos["error"][slot] if "error" in infos and infos["_error"][slot] else ""
-                verdict = infos["verdict"][slot]
-                ends[slot] = (verdict, infos["feedback"][slot] if verdict is not None else None, error)
+                ends[slot] = (infos["verdict"][slot], None if error else infos["feedback"][slot], error)
         running = [slot for slot in running if not (terminations[slot] or truncations[slot])]
     attempts = [Attempt(tasks[slot], tuple(turns[slot]), rewards[slot], *ends[slot]) for slot in range(envs.num_envs)]
     starts = range(0, envs.num_envs, envs.group_size)

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 import torch
+from rich.console import Console
+from rich.progress import track
 
 from sdpo_agent.losses import aggregate
 from sdpo_agent.policy import Policy
@@ -39,7 +41,7 @@ def warm_start(
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
     generator = torch.Generator().manual_seed(seed)
     losses = []
-    for _ in range(steps):
+    for _ in track(range(steps), "warm-up", console=Console(stderr=True)):
         drawn = torch.randint(len(examples), (batch,), generator=generator).tolist()
         logprobs_BT, mask_BT = policy.logprobs([prompts[i] for i in drawn], [answers[i] for i in drawn])
         loss = aggregate(-logprobs_BT, mask_BT, "token-mean")

@@ -26,6 +26,7 @@ from sdpo_envs.errors import (
 from sdpo_envs.feedback import explain
 from sdpo_envs.registry import register as _register
 from sdpo_envs.sandbox import Program, Run, Sandbox, open_sandbox
+from sdpo_envs.sandbox.fake import FakeSandbox
 from sdpo_envs.spaces import FreeText
 from sdpo_envs.tasks import Record, load_records, load_tasks
 from sdpo_envs.vector import GroupEnv
@@ -36,6 +37,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ActionError",
     "ContractError",
+    "FakeSandbox",
     "Feedback",
     "FeedbackEnv",
     "Finding",

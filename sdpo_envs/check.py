@@ -11,6 +11,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
+from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env as gymnasium_check_env
 
 from sdpo_envs.core import Feedback, Task, Verdict
@@ -134,6 +135,8 @@ def check_bad_input(env_id: str, **settings: Any) -> Iterator[str]:
     for action in not_text:
         env.reset(options={"task_id": task_id})
         _raises(ActionError, f"an action of type {type(action).__name__}", functools.partial(env.step, action))
+    _attempt(env, _some_tasks(env)[0], HOSTILE_ACTIONS["empty"])
+    _raises(ResetNeeded, "a step after the end", lambda: env.step(""))
     _raises(TypeError, "an unknown keyword", lambda: _make(env_id, settings | {"no_such_keyword": 1}))
     env.close()
     env.close()

@@ -85,7 +85,8 @@ def judge_code(
     """Run a program on every case and compare.
 
     The findings are those of SDPO's released judge: the first crash alone, or else the first time-out, or else the
-    first case over another limit, or else two wrong answers, those of the shortest input and output.
+    first case over another limit, or else two wrong answers, those of the shortest input and output. Of these, public
+    cases come first.
 
     Args:
         code: The program, in Python.
@@ -211,10 +212,11 @@ def _compile_error(code: str, sandbox: Sandbox) -> Finding | None:
 
 
 def _worth_telling(failed: Sequence[_Trial]) -> Sequence[_Trial]:
-    """Choose among the trials that failed in one way."""
+    """Choose among the trials that failed in one way: first those on public cases, of which everything may be told."""
     if failed[0].outcome is not Outcome.WRONG:
-        return failed[:1]
-    return sorted(failed, key=lambda trial: len(trial.case.input) + len(trial.run.stdout))[:_WRONG_ANSWERS_TOLD]
+        return sorted(failed, key=lambda trial: not trial.case.public)[:1]
+    shortest = sorted(failed, key=lambda trial: len(trial.case.input) + len(trial.run.stdout))
+    return sorted(shortest, key=lambda trial: not trial.case.public)[:_WRONG_ANSWERS_TOLD]
 
 
 def _summary(program: Program, worst: Outcome, outcomes: Sequence[Outcome]) -> Finding:

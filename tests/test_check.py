@@ -249,6 +249,13 @@ class Stringly(Addition):
         return super().step(str(action))
 
 
+@breaks("bad_input", "a step after the end must raise ResetNeeded, but nothing was raised")
+class Tireless(Addition):
+    def accept(self, action: str) -> str:
+        self._running = True
+        return super().accept(action)
+
+
 @breaks("bad_input", "an unknown keyword must raise TypeError, but nothing was raised")
 class Swallowing(Addition):
     def __init__(self, *, no_such_keyword: Any = None, **settings: Any) -> None:

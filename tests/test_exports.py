@@ -103,5 +103,5 @@ def test_importing_prints_nothing() -> None:
 
 
 def test_importing_takes_less_than_300_milliseconds() -> None:
-    seconds = (float(_import_in_a_new_process("print(end - start)")) for _ in range(10))
+    seconds = (float(_import_in_a_new_process("print(end - start)")) for _ in range(20))
     assert next((taken for taken in seconds if taken < 0.3), None) is not None

@@ -713,9 +713,12 @@ def test_a_seed_gives_a_slot_the_task_that_it_gives_alone(vectorize: Callable[..
 @pytest.mark.parametrize(
     ("action", "error"), [(BREAK_JUDGE, JudgeError), (BREAK_WALL, SandboxError), (7, ActionError)], ids=str
 )
-@pytest.mark.filterwarnings("ignore:.*ERROR:", "ignore:.*Received the following error")
-def test_our_errors_come_out_as_themselves(vectorize: Callable[..., Any], action: Any, error: type[Exception]) -> None:
-    envs = vectorize(ADDITION, 2)
+@pytest.mark.parametrize("mode", AutoresetMode)
+@pytest.mark.filterwarnings("ignore:.*ERROR:")
+def test_our_errors_come_out_as_themselves(
+    vectorize: Callable[..., Any], mode: AutoresetMode, action: Any, error: type[Exception]
+) -> None:
+    envs = vectorize(ADDITION, 2, mode)
     envs.reset(seed=0)
     with pytest.raises(error):
         envs.step(["7", action])

@@ -43,6 +43,8 @@ PRELOADED = (
 )
 PR_SET_DUMPABLE = 4
 
+Ceilings = list[tuple[int, int]]  # which limit of setrlimit(2), and its value
+
 buffer = memoryview(bytearray(HEAD.size + (1 << 16)))
 
 
@@ -120,11 +122,13 @@ def start() -> None:
 def serve() -> list[str]:
     """Answer requests for ever. Return in each forked child, with the command line that it is to run."""
     limits: dict[str, Any] = {}
+    ceilings: Ceilings = []
     program = -1
     while True:
         kind, length = HEAD.unpack(receive(HEAD.size))
         if kind == b"L":
             limits = json.loads(receive(length))
+            ceilings = kernel_limits(limits)
         elif kind == b"P":
             with contextlib.suppress(OSError):
                 os.close(program)
@@ -133,7 +137,7 @@ def serve() -> list[str]:
             stdin = spool(length)
             streams = [Stream(name, limits["output_kb"] << 10) for name in (b"O", b"E")]
             if not (pid := os.fork()):
-                return prepare(program, (stdin, *(stream.writer for stream in streams)), limits)
+                return prepare(program, (stdin, *(stream.writer for stream in streams)), ceilings)
             for descriptor in (stdin, *(stream.writer for stream in streams)):
                 os.close(descriptor)
             answer(HEAD.pack(b"D", DONE.size) + watch(pid, streams, limits["seconds"]))
@@ -209,18 +213,20 @@ def clear(folder: str) -> list[str]:
     return folders
 
 
-def prepare(program: int, streams: tuple[int, ...], limits: dict[str, Any]) -> list[str]:
+def prepare(program: int, streams: tuple[int, ...], ceilings: Ceilings) -> list[str]:
     """Make this child a process that has the program's files, streams and limits, and nothing else of the worker's."""
     try:
         request = json.loads(os.pread(program, os.fstat(program).st_size, 0))
         for name, text in request["files"].items():
-            os.makedirs(os.path.dirname(f"{DIRECTORY}/{name}"), exist_ok=True)
+            if "/" in name:
+                os.makedirs(os.path.dirname(f"{DIRECTORY}/{name}"), exist_ok=True)
             with open(f"{DIRECTORY}/{name}", "wb") as file:
                 file.write(text.encode("utf-8", "surrogatepass"))
         os.setsid()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         script.forget_modules(request["files"])
-        limit(limits)
+        for kind, value in ceilings:
+            resource.setrlimit(kind, (value, value))
         argv: list[str] = request["argv"][1:]
     except BaseException:  # noqa: BLE001 - whatever it was, it was not the program
         reason = traceback.format_exc().encode()
@@ -232,20 +238,20 @@ def prepare(program: int, streams: tuple[int, ...], limits: dict[str, Any]) -> l
     return argv
 
 
-def limit(limits: dict[str, Any]) -> None:
-    """Set this child's limits. What the interpreter itself has mapped comes on top of the program's memory."""
+def kernel_limits(limits: dict[str, Any]) -> Ceilings:
+    """Return the limits that the kernel keeps. What the worker has mapped comes on top of a program's memory."""
     with open("/proc/self/statm") as statm:
         mapped = int(statm.read().split()[0]) * resource.getpagesize()
-    for kind, value in (
+    wanted = [
         (resource.RLIMIT_AS, mapped + (limits["memory_mb"] << 20)),
         (resource.RLIMIT_NPROC, limits["processes"] + 1),  # the worker counts too
         (resource.RLIMIT_CPU, math.ceil(limits["seconds"] * (os.cpu_count() or 1)) + 1),
         (resource.RLIMIT_NOFILE, 128),
         (resource.RLIMIT_CORE, 1),  # 0 would still start the host's core dump handler, where it is a pipe
-    ):
-        allowed = resource.getrlimit(kind)[1]
-        value = value if allowed == resource.RLIM_INFINITY else min(value, allowed)
-        resource.setrlimit(kind, (value, value))
+    ]
+    allowed = [resource.getrlimit(kind)[1] for kind, _ in wanted]
+    unlimited = resource.RLIM_INFINITY
+    return [(kind, value if most == unlimited else min(value, most)) for (kind, value), most in zip(wanted, allowed)]
 
 
 if __name__ == "__main__":

@@ -465,6 +465,6 @@ print(run.stdout + run.stderr.splitlines()[-1])
 """
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
-    command = [interpreter, "-c", user]
+    command: list[str | Path] = [interpreter, "-c", user]
     result = subprocess.run(command, cwd=tmp_path, env={}, capture_output=True, text=True, check=False)
     assert result.stdout == "65534 ['2'] False\nOSError: [Errno 30] Read-only file system: '/x'\n", result.stderr

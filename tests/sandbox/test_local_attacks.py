@@ -312,6 +312,20 @@ os._exit(0)
 # Limits.
 
 
+def test_a_program_has_a_session_of_its_own_and_cannot_raise_its_limits(execute: Execute) -> None:
+    source = """
+import os, resource
+print(os.getsid(0) == os.getpgid(0) == os.getpid())
+for name in ("AS", "NPROC", "CPU", "NOFILE", "CORE"):
+    kind = getattr(resource, f"RLIMIT_{name}")
+    soft, hard = resource.getrlimit(kind)
+    try: resource.setrlimit(kind, (hard + 1, hard + 1))
+    except ValueError: print(soft == hard)
+print(resource.getrlimit(resource.RLIMIT_CORE))
+"""
+    assert execute(source).stdout == "True\n" * 6 + "(1, 1)\n"
+
+
 def test_a_program_that_sleeps_is_ended_at_its_limit(execute: Execute) -> None:
     run = execute("import time\nprint('here', flush=True)\ntime.sleep(999)", seconds=0.3)
     assert (run.timed_out, run.exit_code, run.stdout) == (True, 137, "here\n")

@@ -12,7 +12,7 @@ INSIDE = Path(__file__).parents[2] / "sandboxes" / "python"
 
 def test_the_worker_refuses_to_work_without_a_wall() -> None:
     """It kills all processes that it can see."""
-    command = [sys.executable, "-B", INSIDE / "worker.py"]
+    command: list[str | Path] = [sys.executable, "-B", INSIDE / "worker.py"]
     result = subprocess.run(command, input="", capture_output=True, text=True, check=False)
     assert result.returncode == 1
     assert "has to be PID 1" in result.stderr
