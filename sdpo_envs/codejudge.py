@@ -35,6 +35,7 @@ _WRONG_ANSWERS_TOLD = 2
 _FRAMES_TOLD = 5
 
 _FRAME = re.compile(r'^  File "[^"\n]*\bmain\.py", line (\d{1,6})\b', re.MULTILINE)
+_ADDRESS = re.compile(r"\bat 0x[0-9a-f]+")
 _EXCEPTION = re.compile(r"^([A-Za-z_][\w.]*)(?::|$)", re.MULTILINE)
 _COMPILE = 'compile(open("main.py", encoding="utf-8").read(), "main.py", "exec", dont_inherit=True)\n'
 
@@ -240,8 +241,13 @@ def _finding(exam: Exam, code: str, trial: _Trial) -> Finding:
         facts = {"Message": message, "Last Executed Input": _input(exam, case)}
     else:
         facts = {"Last Executed Input": _input(exam, case), "Debug Output": run.stderr}
-    told, facts = ({label: text[:LIMIT] for label, text in each.items() if text.strip()} for each in (told, facts))
+    told, facts = ({label: _told(text) for label, text in each.items() if text.strip()} for each in (told, facts))
     return Finding(title, told | facts) if case.public else Finding(title, told, facts)
+
+
+def _told(text: str) -> str:
+    """Cut `text`, and blank where objects lay in memory: the same program gives the same words."""
+    return _ADDRESS.sub("at 0x...", text[:LIMIT])
 
 
 def _input(exam: Exam, case: Case) -> str:

@@ -152,6 +152,14 @@ def test_a_wrong_answer_to_a_public_test_shows_all_of_it() -> None:
     )
 
 
+def test_where_objects_lie_in_memory_is_not_told_so_that_words_repeat() -> None:
+    wrong, crash = "print(object())", "raise ValueError(object())"
+    assert "at 0x..." in told(judge(wrong))
+    assert judge(wrong) == judge(wrong)
+    assert "at 0x..." in told(judge(crash))
+    assert judge(crash) == judge(crash)
+
+
 def test_only_the_tests_that_failed_are_reported() -> None:
     verdict = judge("print(3)")
     assert told(verdict) == "Wrong Answer: 1 of 2 tests passed.\n\nTest 2: Wrong Answer"

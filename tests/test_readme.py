@@ -70,6 +70,21 @@ def test_the_map_names_every_folder_that_is_there() -> None:
         assert (Path(__file__).parents[1] / line.split()[0]).is_dir(), line
 
 
+DOCS = sorted((Path(__file__).parents[1] / "docs").glob("*.md"))
+SNIPPETS = [snippet for page in DOCS for snippet in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S)]
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS)
+def test_what_the_docs_show_runs(snippet: str) -> None:
+    exec(snippet, {})
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
+def test_the_docs_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        assert target.startswith("http") or (page.parent / target).exists()
+
+
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#]+)\)", README))))
 def test_links_lead_somewhere(target: str) -> None:
     assert target.startswith("http") or (Path(__file__).parents[1] / target).exists()

@@ -138,7 +138,7 @@ def enter() -> None:
 
 
 def become_nobody(uid: int, gid: int) -> None:
-    """Enter a user namespace in which `uid` is nobody: there the processes of this worker are counted on their own."""
+    """Enter a user namespace in which `uid` is nobody."""
     check(libc.unshare(CLONE_NEWUSER), "unshare")
     for name, text in (("setgroups", "deny"), ("uid_map", f"{NOBODY} {uid} 1"), ("gid_map", f"{NOBODY} {gid} 1")):
         with open(f"/proc/self/{name}", "w") as file:
@@ -151,20 +151,15 @@ def give_up_root() -> None:
     os.setresgid(NOBODY, NOBODY, NOBODY)
     os.setresuid(NOBODY, NOBODY, NOBODY)
     libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)  # cleared with the user id; /proc/self/uid_map would belong to root
-    become_nobody(NOBODY, NOBODY)
 
 
 def wait_for(pid: int) -> None:
     """Stay as the host's handle on the wall: all behind it has gone when this process ends after a SIGTERM."""
-    process = os.pidfd_open(pid)
-
-    def end(*_: object) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(process, signal.SIGKILL)
-
-    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(pid, signal.SIGKILL))
     for descriptor in (0, 1):
         os.close(descriptor)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once reaped, the number may be another process's
     sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != 0)
 
 
@@ -190,6 +185,9 @@ def main() -> None:
     with piece(f"The change to uid {NOBODY}", "programs would run as root"):
         if root:
             give_up_root()
+        become_nobody(
+            NOBODY, NOBODY
+        )  # once more for a user: in a namespace of its own a worker's processes are counted
     with piece("The system call filter", "programs could reach the worker that starts them"):
         check(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
         check(libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "pdeathsig")

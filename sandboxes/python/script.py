@@ -38,8 +38,9 @@ def run(argv: list[str]) -> NoReturn:
 def forget_modules(files: Iterable[str]) -> None:
     """Unload what was loaded ahead under the name of one of the program's own files, which come first."""
     own = {name.split("/")[0].removesuffix(".py") for name in files}.difference(sys.builtin_module_names)
-    for name in [name for name in sys.modules if name.partition(".")[0] in own]:
-        del sys.modules[name]
+    if own & sys.modules.keys():  # rarely; going through all names would copy the memory that they are in
+        for name in [name for name in sys.modules if name.partition(".")[0] in own]:
+            del sys.modules[name]
 
 
 def set_stage(argv: list[str]) -> None:

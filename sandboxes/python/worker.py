@@ -42,8 +42,9 @@ PRELOADED = (
     *("itertools", "numpy", "operator", "queue", "random", "re", "statistics", "string", "typing"),
 )
 PR_SET_DUMPABLE = 4
+SYS_PIDFD_OPEN, SYS_CLOSE_RANGE = 434, 436  # a Python built with old kernel headers does not know them
 
-Ceilings = list[tuple[int, int]]  # which limit of setrlimit(2), and its value
+libc = ctypes.CDLL(None, use_errno=True)
 
 buffer = memoryview(bytearray(HEAD.size + (1 << 16)))
 
@@ -113,7 +114,7 @@ def start() -> None:
     for name in PRELOADED:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+    libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
     gc.collect()
     gc.freeze()
     answer(HEAD.pack(b"R", 0))
@@ -122,7 +123,7 @@ def start() -> None:
 def serve() -> list[str]:
     """Answer requests for ever. Return in each forked child, with the command line that it is to run."""
     limits: dict[str, Any] = {}
-    ceilings: Ceilings = []
+    ceilings: dict[int, int] = {}
     program = -1
     while True:
         kind, length = HEAD.unpack(receive(HEAD.size))
@@ -151,7 +152,7 @@ def serve() -> list[str]:
 def watch(pid: int, streams: list[Stream], seconds: float) -> bytes:
     """Relay what the run writes until it ends or reaches a limit; end all that it started, and tell how it ended."""
     started = time.monotonic()
-    process = os.pidfd_open(pid)
+    process = libc.syscall(SYS_PIDFD_OPEN, pid, 0)
     poll = select.poll()
     poll.register(process, select.POLLIN)
     poll.register(REQUESTS, 0)  # reports only that the host has hung up
@@ -213,7 +214,7 @@ def clear(folder: str) -> list[str]:
     return folders
 
 
-def prepare(program: int, streams: tuple[int, ...], ceilings: Ceilings) -> list[str]:
+def prepare(program: int, streams: tuple[int, ...], ceilings: dict[int, int]) -> list[str]:
     """Make this child a process that has the program's files, streams and limits, and nothing else of the worker's."""
     try:
         request = json.loads(os.pread(program, os.fstat(program).st_size, 0))
@@ -225,33 +226,34 @@ def prepare(program: int, streams: tuple[int, ...], ceilings: Ceilings) -> list[
         os.setsid()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         script.forget_modules(request["files"])
-        for kind, value in ceilings:
+        for kind, value in ceilings.items():
             resource.setrlimit(kind, (value, value))
-        argv: list[str] = request["argv"][1:]
+        for wanted, descriptor in enumerate(streams):
+            os.dup2(descriptor, wanted)
+        if libc.syscall(SYS_CLOSE_RANGE, 3, (1 << 31) - 1, 0) != 0:
+            raise OSError(ctypes.get_errno(), "close_range, which needs Linux 5.9")
+        return list(request["argv"][1:])
     except BaseException:  # noqa: BLE001 - whatever it was, it was not the program
         reason = traceback.format_exc().encode()
         answer(HEAD.pack(b"X", len(reason)) + reason)
         os._exit(1)
-    for wanted, descriptor in enumerate(streams):
-        os.dup2(descriptor, wanted)
-    os.closerange(3, 1 << 30)
-    return argv
 
 
-def kernel_limits(limits: dict[str, Any]) -> Ceilings:
-    """Return the limits that the kernel keeps. What the worker has mapped comes on top of a program's memory."""
+def kernel_limits(limits: dict[str, Any]) -> dict[int, int]:
+    """Return the arguments of setrlimit(2). What the worker has mapped comes on top of a program's own memory."""
     with open("/proc/self/statm") as statm:
         mapped = int(statm.read().split()[0]) * resource.getpagesize()
-    wanted = [
-        (resource.RLIMIT_AS, mapped + (limits["memory_mb"] << 20)),
-        (resource.RLIMIT_NPROC, limits["processes"] + 1),  # the worker counts too
-        (resource.RLIMIT_CPU, math.ceil(limits["seconds"] * (os.cpu_count() or 1)) + 1),
-        (resource.RLIMIT_NOFILE, 128),
-        (resource.RLIMIT_CORE, 1),  # 0 would still start the host's core dump handler, where it is a pipe
-    ]
-    allowed = [resource.getrlimit(kind)[1] for kind, _ in wanted]
-    unlimited = resource.RLIM_INFINITY
-    return [(kind, value if most == unlimited else min(value, most)) for (kind, value), most in zip(wanted, allowed)]
+    wanted = {
+        resource.RLIMIT_AS: mapped + (limits["memory_mb"] << 20),
+        resource.RLIMIT_NPROC: limits["processes"] + 1,  # the worker counts too
+        resource.RLIMIT_CPU: math.ceil(limits["seconds"] * (os.cpu_count() or 1)) + 1,
+        resource.RLIMIT_NOFILE: 128,
+        resource.RLIMIT_CORE: 1,  # 0 would still start the host's core dump handler, where it is a pipe
+    }
+    for kind, value in wanted.items():
+        most = resource.getrlimit(kind)[1]
+        wanted[kind] = value if most == resource.RLIM_INFINITY else min(value, most)
+    return wanted
 
 
 if __name__ == "__main__":

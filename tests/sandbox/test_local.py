@@ -7,6 +7,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -49,7 +50,7 @@ def started_by(call: Callable[[], object]) -> set[int]:
 def script(text: str) -> subprocess.Popen[str]:
     """Start a Python process of its own, for what cannot be done to the one that runs the tests."""
     imports = "from sdpo_envs.sandbox import Program\nfrom sdpo_envs.sandbox.local import LocalSandbox\n"
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{Path(__file__).parent}"}
+    environment = os.environ | {"PYTHONPATH": ":".join(sys.path)}
     return subprocess.Popen(
         [sys.executable, "-c", imports + textwrap.dedent(text)], stdout=subprocess.PIPE, text=True, env=environment
     )
@@ -96,15 +97,9 @@ def test_a_traceback_shows_the_frames_of_the_program_only(sandbox: LocalSandbox)
     helper = "import json\ndef parse(t):\n    return json.loads(t)"
     files = {"main.py": "import helper\nhelper.parse('{')", "helper.py": helper}
     [run] = sandbox.run(Program(files, ("python", "main.py")))
-    assert run.stderr.splitlines()[:5] == [
-        "Traceback (most recent call last):",
-        '  File "main.py", line 2, in <module>',
-        "    helper.parse('{')",
-        '  File "/tmp/helper.py", line 3, in parse',
-        "    return json.loads(t)",
-    ]
+    frames = [line for line in run.stderr.splitlines() if "File" in line]
+    assert frames == ['  File "main.py", line 2, in <module>', '  File "/tmp/helper.py", line 3, in parse']
     assert run.stderr.splitlines()[-1].startswith("json.decoder.JSONDecodeError: ")
-    assert len(run.stderr.splitlines()) <= 7
 
 
 def test_a_traceback_of_a_thread_shows_the_frames_of_the_program_only(execute: Execute) -> None:
@@ -442,7 +437,7 @@ def test_a_missing_piece_of_the_wall_is_named_and_nothing_is_run(
     assert message in result.stderr.decode()
 
 
-def test_an_ordinary_user_has_the_same_wall(sandbox: LocalSandbox, tmp_path: Path) -> None:
+def test_an_ordinary_user_has_the_same_wall(sandbox: LocalSandbox) -> None:
     """The tests often run as root: start another interpreter, which everyone may read, as somebody else."""
     interpreter = Path("/usr/bin/python3")
     version = [str(interpreter), "-c", "import sys; print(sys.version_info >= (3, 11))"]
@@ -463,8 +458,8 @@ with LocalSandbox(workers=1) as sandbox:
     [run] = sandbox.run(Program({{"main.py": {source!r}}}, ("python", "main.py")))
 print(run.stdout + run.stderr.splitlines()[-1])
 """
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
     command: list[str | Path] = [interpreter, "-c", user]
-    result = subprocess.run(command, cwd=tmp_path, env={}, capture_output=True, text=True, check=False)
+    with tempfile.TemporaryDirectory() as folder:  # unlike tmp_path, below folders that everyone may enter
+        Path(folder).chmod(0o755)
+        result = subprocess.run(command, cwd=folder, env={}, capture_output=True, text=True, check=False)
     assert result.stdout == "65534 ['2'] False\nOSError: [Errno 30] Read-only file system: '/x'\n", result.stderr

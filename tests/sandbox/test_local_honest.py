@@ -1,5 +1,6 @@
 """Correct programs, one feature each, do behind the wall what they do in a plain interpreter."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -297,7 +298,7 @@ def test_an_honest_program_does_what_a_plain_interpreter_does(name: str, execute
     stdin = "3 4\nsecond é\n"
     (tmp_path / "main.py").write_text(PROGRAMS[name])
     command = [sys.executable, "main.py"]
-    environment = {"LANG": "C.UTF-8", "PYTHONHASHSEED": "0"}
+    environment = {"LANG": "C.UTF-8", "PYTHONHASHSEED": "0", "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
     plain = subprocess.run(command, cwd=tmp_path, env=environment, input=stdin.encode(), capture_output=True)
     run = execute(PROGRAMS[name], stdin)
     assert run.stdout == plain.stdout.decode()
