@@ -1,8 +1,8 @@
 """How fast the environments step, against the least a text environment can do, on the same work in one run.
 
 The peer is an environment that shows one constant prompt and rejects every action, made by `gymnasium.make` with the
-same wrappers. Both are driven by `gymnasium.utils.performance.benchmark_step`, which samples an action, steps, and resets
-when the episode ends, here after every step. Rounds are interleaved; printed are the median and the range over rounds.
+same wrappers. Both are driven by `gymnasium.utils.performance.benchmark_step`, which samples an action, steps, and
+resets when the episode ends, here after every step. Rounds are interleaved; printed are the median and the range.
 
     python benchmarks/stepping.py --rounds 5 --seconds 2
 """
