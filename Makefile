@@ -1,7 +1,8 @@
 # Each target does its own set-up: a virtual environment in .venv, made once and renewed when what it holds changes.
 PYTHON ?= python3
 BIN := .venv/bin
-export OMP_NUM_THREADS ?= 1# more threads are faster on an idle machine only, and much slower on a busy one
+# More threads are faster on an idle machine, and much slower on a busy one.
+export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
 .PHONY: help demo test check benchmark clean
