@@ -1,6 +1,5 @@
 """The command line: ``python -m sdpo_agent train --algorithm sdpo --env sdpo/ToolUse-v0 ...``."""
 
-import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,10 +44,9 @@ class Train:
         envs = make_groups(self.env, self.tasks, self.group_size, parse_settings(self.env_settings))
         policy = Policy.load(self.policy) if self.policy else self._small(envs)
         algorithm: Algorithm = SDPO(policy, self.sdpo) if self.algorithm == "sdpo" else GRPO(self.grpo)
-        self.run.mkdir(parents=True, exist_ok=True)
-        (self.run / "config.json").write_text(json.dumps(dataclasses.asdict(self), default=str, indent=2))
+        told = {name: getattr(self, name) for name in ("env", "env_settings", "policy", "tasks", "group_size")}
         try:
-            rows = train(policy, algorithm, envs, self.loop, self.run, resume=self.resume)
+            rows = train(policy, algorithm, envs, self.loop, self.run, resume=self.resume, told=told)
         finally:
             envs.close()
         last = rows[-1] if rows else {}
@@ -71,11 +69,15 @@ def make_groups(env: str, tasks: int, group_size: int, settings: dict[str, Any])
     Raises:
         SettingError: its vector environment is not a `GroupEnv`.
     """
-    envs = gymnasium.make_vec(env, num_envs=tasks * group_size, group_size=group_size, **settings)
+    remedy = f"{env} has no groups; register it with vector_entry_point=functools.partial(GroupEnv, ...)."
+    try:
+        envs = gymnasium.make_vec(env, num_envs=tasks * group_size, group_size=group_size, **settings)
+    except TypeError as error:
+        if "group_size" not in str(error):
+            raise
+        raise SettingError(remedy) from error
     if not isinstance(envs, GroupEnv):
-        raise SettingError(
-            f"{env} has no groups; register it with vector_entry_point=functools.partial(GroupEnv, ...)."
-        )
+        raise SettingError(remedy)
     return envs
 
 

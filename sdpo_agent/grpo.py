@@ -7,6 +7,7 @@ or all succeed, teaches nothing.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -23,6 +24,7 @@ from sdpo_agent.losses import (
 )
 from sdpo_agent.policy import Policy, pad
 from sdpo_agent.rollout import decided
+from sdpo_envs.errors import choose, within
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,13 @@ class GRPOSettings:
     """Bound on the loss of a bad token that became likelier, in units of the advantage; None for no bound."""
     aggregate: Aggregation = "token-mean"
     """Whether each token or each attempt weighs the same."""
+
+    def __post_init__(self) -> None:
+        choose("scale", self.scale, get_args(Scale))
+        choose("aggregate", self.aggregate, get_args(Aggregation))
+        within("clip_low", self.clip_low, 0, 1)
+        within("clip_high", self.clip_high, 0)
+        within("dual_clip", self.dual_clip or 1, 1)
 
 
 class GRPO:

@@ -6,6 +6,8 @@ Nothing is ever cut silently: what does not fit the model is a `ValueError`.
 """
 
 import copy
+import inspect
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,11 +56,18 @@ class Policy:
             trained would not be what was sampled.
         tokenizer: Its own.
         stop_ids: The tokens that end an action: those of the generation settings and the tokenizer's end token.
+        max_positions: The longest prompt and action together, in tokens; infinite where the model names no limit.
+
+    Raises:
+        ValueError: the model takes no position ids, so that prompts of unequal length cannot be read side by side.
     """
 
     def __init__(self, model: PreTrainedModel, tokenizer: Tokenizer, device: str | torch.device | None = None) -> None:
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        if "position_ids" not in inspect.signature(model.forward).parameters:
+            raise ValueError(f"{type(model).__name__} takes no position_ids; choose a model that does, such as Qwen3.")
         self.model = nn.Module.to(model, device).train(False)
+        self.max_positions: float = getattr(model.config.get_text_config(), "max_position_embeddings", math.inf)
         self.tokenizer = tokenizer
         ends = model.generation_config.eos_token_id if model.generation_config else None
         ends = ends if isinstance(ends, list) else [ends]
@@ -245,7 +254,7 @@ class Policy:
         return token_logprobs(logits_BTV, actions), mask_BT
 
     def _require_room(self, prompts: Sequence[Sequence[int]], action_lengths: Sequence[int]) -> None:
-        limit = self.model.config.get_text_config().max_position_embeddings
+        limit = self.max_positions
         for row, (prompt, action) in enumerate(zip(map(len, prompts), action_lengths, strict=True)):
             if prompt == 0:
                 raise ValueError(f"Prompt {row} is empty; the first action token needs at least one token to follow.")

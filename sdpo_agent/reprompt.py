@@ -10,6 +10,7 @@ from typing import Literal
 
 from sdpo_agent.attempt import Attempt, Turn
 from sdpo_envs import Outcome
+from sdpo_envs.errors import choose, within
 
 SOLUTION = "\nCorrect solution:\n\n"
 FEEDBACK = "\nThe following is feedback from your unsuccessful earlier attempt:\n\n"
@@ -31,14 +32,18 @@ class Reprompt:
         feedback: When to show the attempt's own feedback: ``"without-peer"`` only if there is no peer to show,
             ``"always"``, or ``"never"``.
         thinking: Whether to keep ``<think>`` ... ``</think>`` in a peer's action.
-        limit: Most characters of peer and feedback together. The peer is cut first, then the feedback; the question
-            never is, and neither is the action that the teacher scores.
+        limit: Most characters of peer and feedback together; fewer where the teacher has no room for so many. The peer
+            is cut first, then the feedback; the question never is, and neither is the action that the teacher scores.
     """
 
     peer: bool = True
     feedback: Literal["without-peer", "always", "never"] = "without-peer"
     thinking: bool = False
     limit: int = 30_000
+
+    def __post_init__(self) -> None:
+        choose("feedback", self.feedback, ("without-peer", "always", "never"))
+        within("limit", self.limit, 0)
 
 
 def hindsight(attempt: Attempt, turn: Turn, reprompt: Reprompt) -> str | None:

@@ -6,13 +6,13 @@ only says who is a success. The teacher is a slow average of the student (Table 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from sdpo_agent.attempt import Group, Sample, messages
+from sdpo_agent.attempt import Attempt, Group, Sample, Turn, messages
 from sdpo_agent.losses import (
     Aggregation,
     aggregate,
@@ -25,13 +25,19 @@ from sdpo_agent.losses import (
 from sdpo_agent.policy import Policy, pad, token_logprobs
 from sdpo_agent.reprompt import Reprompt, hindsight
 from sdpo_agent.rollout import decided
+from sdpo_envs.errors import choose, within
+
+Support = Literal["top-k", "full", "sampled-token"]
 
 
 @dataclass(frozen=True, slots=True)
 class SDPOSettings:
-    """The defaults are those that SDPO's released configuration runs with, so the paper's without rich feedback."""
+    """The defaults are those of SDPO's released configuration, `actor.yaml`.
 
-    support: Literal["top-k", "full", "sampled-token"] = "top-k"
+    The paper's experiments differ from it and from one another; docs/algorithms.md has their settings.
+    """
+
+    support: Support = "top-k"
     """Over what student and teacher are compared at each position: the student's likeliest tokens, the whole
     vocabulary, or only the token that was sampled."""
     top_k: int = 100
@@ -50,6 +56,14 @@ class SDPOSettings:
     reprompt: Reprompt = field(default_factory=Reprompt)
     """What the teacher reads."""
 
+    def __post_init__(self) -> None:
+        choose("support", self.support, get_args(Support))
+        choose("aggregate", self.aggregate, get_args(Aggregation))
+        within("top_k", self.top_k, 1)
+        within("alpha", self.alpha, 0, 1)
+        within("importance_clip", self.importance_clip, 0)
+        within("teacher_rate", self.teacher_rate, 0, 1)
+
 
 class SDPO:
     """Learns from feedback and peers.
@@ -66,12 +80,22 @@ class SDPO:
     def samples(self, groups: Sequence[Group]) -> list[Sample]:
         """Give each turn its hindsight; leave out those with none."""
         told = [
-            Sample(turn, hindsight=hindsight(attempt, turn, self.settings.reprompt))
+            Sample(turn, hindsight=self._hindsight(attempt, turn))
             for group in groups
             for attempt in decided(group)
             for turn in attempt.turns
         ]
         return [sample for sample in told if sample.hindsight is not None]
+
+    def _hindsight(self, attempt: Attempt, turn: Turn) -> str | None:
+        """Write the hindsight of a turn, with as much of peer and feedback as the teacher has room for."""
+        reprompt = self.settings.reprompt
+        while (text := hindsight(attempt, turn, reprompt)) is not None:
+            prompt = self.teacher.prompt_ids(messages(turn.system, text))
+            if len(prompt) + len(turn.token_ids) <= self.teacher.max_positions:
+                break
+            reprompt = replace(reprompt, limit=reprompt.limit // 2)
+        return text
 
     def loss(self, policy: Policy, samples: Sequence[Sample], temperature: float) -> tuple[Tensor, dict[str, float]]:
         """Return the loss of one micro-batch, a scalar with a gradient, and what to log of it."""
@@ -87,10 +111,11 @@ class SDPO:
         if self.settings.support == "sampled-token":
             loss_BT = sampled_token_loss(student_BT, teacher_BT)
         else:
-            top_k, tail = (self.settings.top_k, self.settings.tail)
             if self.settings.support == "full":
-                top_k, tail = student_BTV.shape[-1], False
-            loss_BT = divergence(*keep_top(student_BTV, teacher_BTV, top_k, tail), self.settings.alpha)
+                kept = student_BTV.log_softmax(-1), teacher_BTV.log_softmax(-1)
+            else:
+                kept = keep_top(student_BTV, teacher_BTV, self.settings.top_k, self.settings.tail)
+            loss_BT = divergence(*kept, self.settings.alpha)
         loss_BT = loss_BT * importance_weight(student_BT, old_BT, self.settings.importance_clip)
         gap = inside((teacher_BT - student_BT).detach(), mask_BT).sum() / mask_BT.sum()
         return aggregate(loss_BT, mask_BT, self.settings.aggregate), {"teacher_gap": float(gap)}

@@ -8,9 +8,9 @@ import math
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,7 +22,8 @@ from sdpo_agent.attempt import Group, Sample
 from sdpo_agent.losses import Aggregation
 from sdpo_agent.policy import Policy
 from sdpo_agent.rollout import collect, decided
-from sdpo_envs import GroupEnv, InfrastructureError
+from sdpo_envs import GroupEnv, InfrastructureError, SettingError
+from sdpo_envs.errors import within
 
 Metrics = dict[str, float]
 
@@ -82,8 +83,16 @@ class TrainSettings:
     """Of the sampling, and so of every probability that is learned from."""
     seed: int = 0
     """Of everything random. Equal seeds meet equal tasks in equal order, whatever the algorithm."""
-    checkpoint_every: int = 0
+    checkpoint_every: int = 10
     """Training steps between checkpoints, besides the one at the end; 0 for none in between."""
+
+    def __post_init__(self) -> None:
+        for name in ("minibatches", "microbatch", "max_tokens"):
+            within(name, getattr(self, name), 1)
+        for name in ("steps", "warmup_steps", "weight_decay", "checkpoint_every", "seed"):
+            within(name, getattr(self, name), 0)
+        for name in ("learning_rate", "max_grad_norm", "temperature"):
+            within(name, getattr(self, name), 1e-12)
 
 
 def train(
@@ -94,32 +103,36 @@ def train(
     run: str | Path,
     *,
     resume: bool = False,
+    told: Mapping[str, object] | None = None,
 ) -> list[Metrics]:
     """Train `policy` in place.
 
-    Writes into the folder `run`: ``metrics.jsonl``, a row per step, and ``checkpoint/``, the last whole state. A step's
-    tasks, seeds and draws follow from the settings' seed and its number alone, so that a resumed run repeats what an
-    uninterrupted one does.
+    Writes into the folder `run`: ``config.json``; ``metrics.jsonl``, a row per step; and ``checkpoint/``, the last
+    whole state. A step's tasks, seeds and draws follow from the settings' seed and its number alone, so that a resumed
+    run repeats what an uninterrupted one does.
 
     Args:
         policy: Learns.
         algorithm: What is learned, such as `sdpo_agent.GRPO` or `sdpo_agent.SDPO`.
         envs: Groups of attempts; its size is the batch.
         settings: See there.
-        run: A new folder, or with `resume` one that holds a checkpoint.
-        resume: Go on after the checkpoint in `run`.
+        run: A new folder, or with `resume` one that holds a run.
+        resume: Go on after the checkpoint in `run`, or from the start if it has none yet.
+        told: What else to write into ``config.json``.
 
     Returns:
         The metrics of every step, those before a resumption included.
 
     Raises:
         FileExistsError: `run` holds a run already, and `resume` was not asked for.
-        FileNotFoundError: there is nothing to resume.
+        FileNotFoundError: there is no run to resume.
+        SettingError: the run to resume was of another algorithm or other settings.
         InfrastructureError: in some step every attempt broke, so there was nothing to learn from.
     """
     run = Path(run)
+    config = _config(algorithm, settings, told or {})
     optimizer = torch.optim.AdamW(policy.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
-    rows = _resume(run, policy, algorithm, optimizer) if resume else _begin(run)
+    rows = _resume(run, config, policy, algorithm, optimizer) if resume else _begin(run, config)
     with _progress(settings.steps) as progress, (run / "metrics.jsonl").open("a", encoding="utf-8") as log:
         bar = progress.add_task("", total=settings.steps, completed=len(rows), said="")
         for step in range(len(rows), settings.steps):
@@ -128,9 +141,9 @@ def train(
             log.write(json.dumps(row) + "\n")
             log.flush()
             progress.update(bar, advance=1, said=f"success {row['success_rate']:.2f}  loss {row['loss']:.4f}")
-            if settings.checkpoint_every and (step + 1) % settings.checkpoint_every == 0:
+            last = step + 1 == settings.steps
+            if last or (settings.checkpoint_every and (step + 1) % settings.checkpoint_every == 0):
                 _checkpoint(run, policy, algorithm, optimizer, step + 1)
-    _checkpoint(run, policy, algorithm, optimizer, len(rows))
     return rows
 
 
@@ -160,10 +173,12 @@ def train_step(
     for parameters in optimizer.param_groups:
         parameters["lr"] = settings.learning_rate * min(1.0, (step + 1) / (settings.warmup_steps + 1))
     learned = _learn(policy, algorithm, optimizer, samples, settings, draws[0])
-    algorithm.after_step(policy)
+    if learned["optimizer_steps"]:
+        algorithm.after_step(policy)
     turns = sum(len(attempt.turns) for group in groups for attempt in group.attempts)
+    taught = sum(sample.advantage != 0 or sample.hindsight is not None for sample in samples)
     seconds = {"seconds_sampling": sampled - start, "seconds_learning": time.perf_counter() - sampled}
-    return {**told, "taught_share": len(samples) / turns, **learned, **seconds}
+    return {**told, "taught_share": taught / turns, **learned, **seconds}
 
 
 def _learn(
@@ -174,25 +189,30 @@ def _learn(
     settings: TrainSettings,
     seed: int,
 ) -> Metrics:
-    """Take one optimizer step per mini-batch; each counts its own samples, however they are cut into micro-batches."""
+    """Take one optimizer step per mini-batch; each counts its own samples, however they are cut into micro-batches.
+
+    No step is taken where the gradient is zero, as momentum would move the policy with nothing learned, or not finite.
+    """
     order = np.random.default_rng(seed).permutation(len(samples))
-    totals: dict[str, float] = {"loss": 0.0, "grad_norm": 0.0}
-    taken = 0
+    totals: dict[str, float] = {}
+    taken = broken = 0
     for mini in np.array_split(order, settings.minibatches):
-        if not len(mini):
-            continue
         optimizer.zero_grad(set_to_none=True)
+        told: dict[str, float] = {}
         for share, micro in _microbatches([samples[index] for index in mini], algorithm, settings.microbatch):
             loss, metrics = algorithm.loss(policy, micro, settings.temperature)
             (loss * share).backward()  # type: ignore[no-untyped-call]
             for name, value in {"loss": float(loss.detach()), **metrics}.items():
-                totals[name] = totals.get(name, 0.0) + value * share
+                told[name] = told.get(name, 0.0) + value * share
         norm = float(torch.nn.utils.clip_grad_norm_(policy.parameters(), settings.max_grad_norm))
-        totals["grad_norm"] += norm
-        if math.isfinite(norm):
+        broken += not math.isfinite(norm)
+        if 0 < norm < math.inf:
             optimizer.step()
-        taken += 1
-    return {name: total / max(1, taken) for name, total in totals.items()}
+            taken += 1
+            for name, value in {"grad_norm": norm, **told}.items():
+                totals[name] = totals.get(name, 0.0) + value
+    means = {"loss": 0.0, "grad_norm": 0.0} | {name: total / taken for name, total in totals.items()}
+    return {"optimizer_steps": float(taken), "broken_gradients": float(broken), **means}
 
 
 def _microbatches(
@@ -239,35 +259,66 @@ def _tasks(task_ids: Sequence[str], count: int, seed: int, step: int) -> list[st
     return [task_ids[orders[position // len(task_ids)][position % len(task_ids)]] for position in positions]
 
 
-def _begin(run: Path) -> list[Metrics]:
-    if (run / "metrics.jsonl").exists():
+def _config(algorithm: Algorithm, settings: TrainSettings, told: Mapping[str, object]) -> dict[str, Any]:
+    own: Any = algorithm.settings
+    described = {**told, "algorithm": type(algorithm).__name__, "settings": asdict(own), "loop": asdict(settings)}
+    config: dict[str, Any] = json.loads(json.dumps(described, default=str))
+    return config
+
+
+def _begin(run: Path, config: Mapping[str, Any]) -> list[Metrics]:
+    if (run / "config.json").exists():
         raise FileExistsError(f"{run} already holds a run. Name another folder, or resume it.")
     run.mkdir(parents=True, exist_ok=True)
+    (run / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
     return []
 
 
-def _resume(run: Path, policy: Policy, algorithm: Algorithm, optimizer: torch.optim.Optimizer) -> list[Metrics]:
-    folder = run / "checkpoint"
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{run} holds no checkpoint to resume. Start a new run there without resume.")
-    state = torch.load(folder / "state.pt", map_location=policy.device, weights_only=True)
-    policy.model.load_state_dict(Policy.load(folder / "policy", device=policy.device).model.state_dict())
-    optimizer.load_state_dict(state["optimizer"])
-    algorithm.restore(state["algorithm"])
-    lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[: state["steps"]]
-    (run / "metrics.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+def _resume(
+    run: Path, config: Mapping[str, Any], policy: Policy, algorithm: Algorithm, optimizer: torch.optim.Optimizer
+) -> list[Metrics]:
+    if not (run / "config.json").exists():
+        raise FileNotFoundError(f"{run} holds no run to resume. Start one there without resume.")
+    _require_same(json.loads((run / "config.json").read_text(encoding="utf-8")), config, run)
+    folder = next((run / name for name in ("checkpoint", "checkpoint.old") if (run / name).is_dir()), None)
+    steps = 0
+    if folder is not None:
+        state = torch.load(folder / "state.pt", map_location=policy.device, weights_only=True)
+        policy.model.load_state_dict(Policy.load(folder / "policy", device=policy.device).model.state_dict())
+        optimizer.load_state_dict(state["optimizer"])
+        algorithm.restore(state["algorithm"])
+        steps = state["steps"]
+    log = run / "metrics.jsonl"
+    lines = log.read_text(encoding="utf-8").splitlines()[:steps] if log.exists() else []
+    log.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return [json.loads(line) for line in lines]
 
 
+def _require_same(old: Mapping[str, Any], new: Mapping[str, Any], run: Path) -> None:
+    """Refuse to go on with a run of another kind; how long it is and how it is stored may change."""
+    free = dict.fromkeys(("steps", "checkpoint_every", "microbatch"))
+    for name in ("algorithm", "settings", "loop"):
+        before, now = old[name], new[name]
+        if name == "loop":
+            before, now = {**before, **free}, {**now, **free}
+        if before != now:
+            raise SettingError(
+                f"{run} was begun with the {name} {before}, not {now}. Resume it with those, or begin anew."
+            )
+
+
 def _checkpoint(run: Path, policy: Policy, algorithm: Algorithm, optimizer: torch.optim.Optimizer, steps: int) -> None:
-    """Write the whole state beside the last one, then put it in its place: a crash leaves one of the two."""
-    fresh, folder = run / "checkpoint.new", run / "checkpoint"
+    """Write the whole state beside the last one, then put it in its place. At any moment one is whole."""
+    fresh, folder, old = run / "checkpoint.new", run / "checkpoint", run / "checkpoint.old"
     shutil.rmtree(fresh, ignore_errors=True)
     policy.save(fresh / "policy")
     state = {"steps": steps, "optimizer": optimizer.state_dict(), "algorithm": dict(algorithm.state())}
     torch.save(state, fresh / "state.pt")
-    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        folder.rename(old)
     fresh.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _progress(steps: int) -> Progress:

@@ -18,6 +18,7 @@ survives pickling and the way gymnasium's workers raise it again.
 
 import difflib
 import importlib
+import math
 from collections.abc import Iterable
 from types import ModuleType
 
@@ -78,6 +79,17 @@ def choose(keyword: str, value: str, offered: Iterable[str]) -> str:
     if value not in offered:
         hint = nearest(str(value), offered) or "."
         raise SettingError(f"{keyword}={value!r} is not offered{hint} Choose from {offered}.")
+    return value
+
+
+def within(keyword: str, value: float, low: float, high: float = math.inf) -> float:
+    """Return `value` if it lies in [`low`, `high`].
+
+    Raises:
+        SettingError: it does not; the message names the range.
+    """
+    if not low <= value <= high:
+        raise SettingError(f"{keyword}={value!r} must lie in [{low:g}, {high:g}].")
     return value
 
 

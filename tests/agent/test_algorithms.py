@@ -163,3 +163,16 @@ def test_the_teacher_carries_no_gradient(policy: Policy) -> None:
     algorithm.loss(policy, samples, 1.0)[0].backward()
     assert all(parameter.grad is None for parameter in algorithm.teacher.parameters())
     assert any(parameter.grad is not None for parameter in policy.parameters())
+
+
+def test_hindsight_is_cut_to_the_teacher_s_room(policy: Policy) -> None:
+    algorithm = SDPO(policy)
+    group = Group("say/a", (attempt(policy, "b", 0.0, "Not b. " * 400),))
+    question = len(policy.prompt_ids(messages("", "Say letter 0.")))
+    algorithm.teacher.max_positions = question + 120
+    (sample,) = algorithm.samples([group])
+    read = policy.prompt_ids(messages("", sample.hindsight or ""))
+    assert question < len(read) <= question + 120 - len(sample.turn.token_ids)
+    assert (sample.hindsight or "").startswith("Say letter 0.\n")
+    algorithm.teacher.max_positions = question
+    assert algorithm.samples([group]) == []

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import gymnasium
 import pytest
+from letters import Say
 
 from sdpo_agent.__main__ import make_groups, parse_settings
 from sdpo_envs import SettingError
@@ -29,9 +30,10 @@ def test_train_writes_a_run(tmp_path: Path, algorithm: str) -> None:
     assert "2 steps" in done.stdout
     assert len((folder / "metrics.jsonl").read_text().splitlines()) == 2
     config = json.loads((folder / "config.json").read_text())
-    assert config["algorithm"] == algorithm
-    assert config["sdpo"]["teacher_rate"] == 0.5
+    assert config["algorithm"].lower() == algorithm
+    assert config["settings"].get("teacher_rate") == (0.5 if algorithm == "sdpo" else None)
     assert config["loop"]["seed"] == 3
+    assert config["env"] == "sdpo/SciKnowEval-v0"
 
 
 def test_the_help_names_every_setting_with_its_meaning() -> None:
@@ -62,11 +64,15 @@ def test_settings_that_are_no_json_object_are_refused(text: str) -> None:
 
 
 def test_an_environment_without_groups_is_refused_with_the_remedy() -> None:
-    from letters import Say
-
     gymnasium.register("agent-test/Alone-v0", entry_point=Say)
     try:
-        with pytest.raises((SettingError, TypeError)):
-            make_groups("agent-test/Alone-v0", 2, 2, {})
+        for env_id in ("agent-test/Alone-v0", "CartPole-v1"):
+            with pytest.raises(SettingError, match="has no groups; register it with"):
+                make_groups(env_id, 2, 2, {})
     finally:
         del gymnasium.registry["agent-test/Alone-v0"]
+
+
+def test_a_misspelt_keyword_of_the_environment_is_not_mistaken_for_a_lack_of_groups() -> None:
+    with pytest.raises(TypeError, match="domian"):
+        make_groups("sdpo/SciKnowEval-v0", 1, 2, {"domian": "physics"})
