@@ -173,8 +173,8 @@ def report(rows: dict[str, list[Metrics]], run: Path) -> None:
         "[bold]What this shows:[/] programs are written token by token, run behind a wall, judged, explained, and "
         "learned from, by both algorithms, from the same start and on the same problems.\n"
         "[bold]What it cannot show:[/] that one algorithm is better. The policy has seen these problems, it chooses "
-        "between programs it knows, its feedback showed the hidden tests that it failed (reveal=True, as in the paper), "
-        "and this is one seed. It says nothing about new problems or large models."
+        "between programs it knows, and this is one seed. Its feedback shows the hidden tests that it fails "
+        "(reveal=True, as the paper does). It says nothing about new problems or large models."
     )
 
 

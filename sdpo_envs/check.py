@@ -4,9 +4,10 @@ import functools
 import itertools
 import pickle
 import pickletools
+import unicodedata
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import gymnasium
 import numpy as np
@@ -16,7 +17,7 @@ from gymnasium.utils.env_checker import check_env as gymnasium_check_env
 
 from sdpo_envs.core import Feedback, Task, Verdict
 from sdpo_envs.env import FeedbackEnv
-from sdpo_envs.errors import ActionError, ContractError, SettingError, TaskNotFound
+from sdpo_envs.errors import ActionError, ContractError, SandboxError, SettingError, TaskNotFound
 
 HOSTILE_ACTIONS = {
     "empty": "",
@@ -24,11 +25,14 @@ HOSTILE_ACTIONS = {
     "garbage": "qwe rty; }{ )( <answer <answer> Action: ``` \\x00",
     "a megabyte": "a megabyte of text\n" * 55_000,
     "a megabyte of markers": "<answer>```\nAction: Action Input: {[" * 30_000,
+    "many digits": "9" * 5000,
     "surrogates": "lone \ud800 and \udfff surrogates",
-    "control characters": "bell \x07 escape \x1b[2J null \x00 carriage return \r",
+    "control characters": "bell \x07 escape \x1b[2J null \x00 carriage return \r right to left \u202e",
 }
 """Name to action: what every environment must answer with reward 0 and words, and never with an exception."""
 
+_UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}  # control characters, surrogates, line and paragraph separators
+_TURNING = {"LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI"}  # the direction of the text that follows
 _TASKS = 12
 _LONGEST_EPISODE = 200
 
@@ -74,6 +78,22 @@ def check_oracle(env_id: str, **settings: Any) -> Iterator[str]:
     env.close()
 
 
+def check_episode(env_id: str, **settings: Any) -> Iterator[str]:
+    """Resets and steps tell what the contract's table says, and an episode ends with its verdict's reward and words."""
+    env = _make(env_id, settings)
+    for task, action in itertools.product(_some_tasks(env)[:2], _actions(env)):
+        _, told = env.reset(options={"task_id": task.id})
+        _law({"task_id", "system"} <= set(told), f"info must hold task_id and system after reset, not {sorted(told)}")
+        _law(told["task_id"] == task.id, f"a reset to {task.id} must say so, not {told['task_id']!r}")
+        for observation, reward, terminated, _, info in _steps(env, action):
+            due = info["verdict"].reward if terminated else 0.0
+            _law(reward == due, f"the reward must be the verdict's at the end, and 0 before: {due}, not {reward}")
+            said = observation if terminated else info["feedback"].text
+            _law(said == info["feedback"].text, f"the last observation must be the feedback's text, not {said!r}")
+    env.close()
+    yield from ()
+
+
 def check_hostile_actions(env_id: str, **settings: Any) -> Iterator[str]:
     """Whatever the policy writes is data: reward 0, and words that say why, within their limit."""
     for limit in (2000, 40):
@@ -83,7 +103,7 @@ def check_hostile_actions(env_id: str, **settings: Any) -> Iterator[str]:
             _law(reward == 0.0 and not verdict.passed, f"an action of {name} must earn 0, not {reward}")
             _law(bool(feedback.text), f"an action of {name} must get feedback")
             _law(len(feedback.text) <= limit, f"feedback must keep its limit of {limit}, not {len(feedback.text)}")
-            _law(_encodable(feedback.text), f"feedback on {name} must be encodable, not {feedback.text!r}")
+            _law(_printable(feedback.text), f"feedback on {name} must be printable, not {feedback.text!r}")
         env.close()
     yield from ()
 
@@ -103,7 +123,9 @@ def check_repeatability(env_id: str, **settings: Any) -> Iterator[str]:
 
 def check_secrecy(env_id: str, **settings: Any) -> Iterator[str]:
     """Without `reveal`, nothing that the answer is made of stands in what leaves the environment."""
-    env = _make(env_id, settings | {"reveal": False})
+    env = _make(env_id, settings | {"reveal": False, "render_mode": "ansi"})
+    if not any(_bare(env).secrets(task) for task in _some_tasks(env)):
+        yield "No task names its secrets; define secrets(task) to have it checked that nothing gives them away."
     for task in _some_tasks(env):
         secrets = _bare(env).secrets(task)
         unasked = [secret for secret in secrets if secret not in f"{task.system}\n{task.prompt}"]
@@ -121,6 +143,20 @@ def check_secrecy(env_id: str, **settings: Any) -> Iterator[str]:
                 findings = () if info["verdict"] is None else info["verdict"].findings
                 answers = [finding.answer for finding in findings if finding.answer]
                 _law(not answers, f"without reveal, the verdict in info must not hold answers, such as {answers[:1]}")
+            told = _told([secret for secret in unasked if secret not in action], _texts(env.render()))
+            _law(not told, f"without reveal, the rendering of {task.id} must not hold {told!r}")
+    env.close()
+
+
+def check_disclosure(env_id: str, **settings: Any) -> Iterator[str]:
+    """With `reveal`, feedback that gives the answer away says that it does."""
+    env = _make(env_id, settings | {"reveal": True})
+    for task, action in itertools.product(_some_tasks(env)[:2], _actions(env)):
+        secrets = [secret for secret in _bare(env).secrets(task) if secret not in action]
+        env.reset(options={"task_id": task.id})
+        for *_, info in _steps(env, action):
+            told = _told(secrets, [info["feedback"].text])
+            _law(not told or info["feedback"].reveals_answer, f"reveals_answer must be True of a text with {told!r}")
     env.close()
     yield from ()
 
@@ -162,7 +198,7 @@ def check_gymnasium(env_id: str, **settings: Any) -> Iterator[str]:
 
 
 def check_travel(env_id: str, **settings: Any) -> Iterator[str]:
-    """The environment pickles, and its spec survives JSON."""
+    """The environment and its spec pickle, and the spec survives JSON."""
     env = _make(env_id, settings)
     task = _some_tasks(env)[0]
     try:
@@ -180,10 +216,33 @@ def check_travel(env_id: str, **settings: Any) -> Iterator[str]:
         gymnasium.make(EnvSpec.from_json(env.spec.to_json())).close()
     except (TypeError, ValueError, AttributeError) as error:
         raise ContractError(f"the spec must survive JSON, but {error}") from error
+    _law(pickle.loads(pickle.dumps(env.spec)) == env.spec, "the spec must be equal to itself after pickling")
+
+
+def check_vectors(env_id: str, **settings: Any) -> Iterator[str]:
+    """Gymnasium's own vector environments run it, and show what the environment alone shows."""
+    env = _make(env_id, settings)
+    alone = tuple(env.reset(seed=seed)[0] for seed in (3, 4))
+    env.close()
+    quiet = settings | {"disable_env_checker": True}
+    modes: dict[str, dict[str, Any]] = {"sync": {}}
+    if env.spec is not None and isinstance(env.spec.entry_point, str):  # so that a worker can import it
+        modes["async"] = {"shared_memory": False}
+    for mode, keywords in modes.items():
+        try:
+            envs: Any = gymnasium.make_vec(env_id, 2, mode, vector_kwargs=keywords, **quiet)
+        except RuntimeError as error:
+            raise ContractError(f"gymnasium's {mode} vector environment says: {error}") from error
+        observations, _ = envs.reset(seed=[3, 4])
+        _law(tuple(observations) == alone, f"in a {mode} vector environment a seed must show what it shows alone")
+        *_, infos = envs.step([HOSTILE_ACTIONS["garbage"]] * 2)
+        _law("feedback" in infos, f"in a {mode} vector environment infos must hold feedback, not {sorted(infos)}")
+        envs.close()
+    yield from ()
 
 
 def check_groups(env_id: str, **settings: Any) -> Iterator[str]:
-    """In a group all see the same task, and a failed attempt is handed a success of its own group."""
+    """In a group all see the same task, a failed attempt is handed a success, and a broken slot is nobody's failure."""
     env = _make(env_id, settings)
     env.close()
     if env.spec is None or env.spec.vector_entry_point is None:
@@ -204,20 +263,33 @@ def check_groups(env_id: str, **settings: Any) -> Iterator[str]:
         peers = _peers(envs, [oracle, *[HOSTILE_ACTIONS["garbage"]] * 3])
         handed = peers[1] is not None and oracle in peers[1] and peers[0] is peers[2] is peers[3] is None
         _law(handed, f"only a failed attempt may get its group's success, not {peers}")
+    envs.reset(seed=[3, 4])
+    envs.envs[1].unwrapped.step = _break_wall
+    _, rewards, terminations, truncations, infos = envs.step([HOSTILE_ACTIONS["garbage"]] * 4)
+    dropped = np.isnan(rewards[1]) and truncations[1] and not terminations[1] and "error" in infos
+    _law(dropped, f"a slot whose wall broke must be truncated with reward NaN and an error, not reward {rewards[1]}")
+    _law(np.isnan(rewards).sum() == 1, "a slot whose wall broke must not disturb the others")
     envs.close()
 
 
 CHECKS: tuple[Callable[..., Iterator[str]], ...] = (
     check_oracle,
+    check_episode,
     check_hostile_actions,
     check_repeatability,
     check_secrecy,
+    check_disclosure,
     check_bad_input,
     check_gymnasium,
     check_travel,
+    check_vectors,
     check_groups,
 )
 """Every law, a function each; `check_env` runs them all."""
+
+
+def _break_wall(action: str) -> NoReturn:
+    raise SandboxError("check_env broke this wall on purpose.")
 
 
 def _make(env_id: str, settings: dict[str, Any]) -> gymnasium.Env[str, str]:
@@ -286,8 +358,11 @@ def _told(secrets: Sequence[str], texts: Sequence[str]) -> str:
     return next((secret for secret in secrets for text in texts if secret in text), "")
 
 
-def _encodable(text: str) -> bool:
-    return not any(0xD800 <= ord(character) < 0xE000 for character in text)
+def _printable(text: str) -> bool:
+    return not any(
+        unicodedata.category(each) in _UNPRINTABLE or unicodedata.bidirectional(each) in _TURNING
+        for each in text.replace("\n", "").replace("\t", "")
+    )
 
 
 def _law(kept: bool, law: str) -> None:

@@ -2,8 +2,8 @@
 
 The program runs behind a wall and never meets an expected output: all comparing is done here, on text. Tests are hidden
 unless they are marked public. A program can print or raise its input, so whatever it did with a hidden test may be that
-test in disguise: `Finding.details` then tell only how the run ended and which of its own lines took part, and the rest
-is `Finding.answer`.
+test in disguise: `Finding.details` then tell only how the run ended, and the rest is `Finding.answer`. So are its own
+lines that took part in a crash, as it can call one function or another as its input has it.
 """
 
 import builtins
@@ -28,6 +28,7 @@ _FAILURES = {
     Outcome.OUT_OF_MEMORY: "Memory Limit Exceeded",
     Outcome.TOO_MUCH_OUTPUT: "Output Limit Exceeded",
     Outcome.WRONG: "Wrong Answer",
+    Outcome.NOT_RUN: "Time Limit Exceeded",
 }
 """What one test may end in, the gravest first: that decides about the whole."""
 _MOST_CHARACTERS = 2**20
@@ -55,7 +56,7 @@ class Case:
     public: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Exam:
     """What a program is judged by.
 
@@ -81,13 +82,20 @@ class _Trial:
 
 
 def judge_code(
-    code: str, exam: Exam, sandbox: Sandbox, *, seconds: float, memory_mb: int, fraction: bool = False
+    code: str,
+    exam: Exam,
+    sandbox: Sandbox,
+    *,
+    seconds: float,
+    memory_mb: int,
+    total_seconds: float | None = None,
+    fraction: bool = False,
 ) -> Verdict:
     """Run a program on every case and compare.
 
     The findings are those of SDPO's released judge: the first crash alone, or else the first time-out, or else the
     first case over another limit, or else two wrong answers, those of the shortest input and output. Of these, public
-    cases come first.
+    cases come first. A case that was not run counts as failed; if no other failed, the attempt timed out.
 
     Args:
         code: The program, in Python.
@@ -95,6 +103,7 @@ def judge_code(
         sandbox: Where to run it.
         seconds: Limit on the wall-clock time of each case.
         memory_mb: Limit on the memory of each case, in MiB.
+        total_seconds: Limit on the wall-clock time of all cases together, None for none. What is left then is not run.
         fraction: Whether the reward is the fraction of cases passed, rather than 1.0 for all and 0.0 for any less. Only
             then are the cases after a time-out run.
 
@@ -106,7 +115,13 @@ def judge_code(
         raise JudgeError("There are no tests to judge the program by; choose tasks that have some.")
     if reason := _unfit(code):
         return Verdict(Outcome.INVALID, 0.0, (Finding(f"Syntax Error: {reason}"),))
-    program = _program(code, exam, seconds, memory_mb, timeouts=None if fraction else 1)
+    program = replace(
+        _program(code, exam),
+        seconds=seconds,
+        memory_mb=memory_mb,
+        timeouts=None if fraction else 1,
+        total_seconds=total_seconds,
+    )
     trials = [
         _Trial(number, case, run, _outcome(exam, case, run))
         for number, (case, run) in enumerate(zip(exam.cases, sandbox.run(program), strict=True), start=1)
@@ -120,7 +135,8 @@ def judge_code(
     worst = next(outcome for outcome in _FAILURES if outcome in outcomes)
     told = _worth_telling([trial for trial in trials if trial.outcome is worst])
     findings = (_summary(program, worst, outcomes), *(_finding(exam, code, trial) for trial in told))
-    return Verdict(worst, passed / len(trials) if fraction else 0.0, findings)
+    outcome = Outcome.TIMED_OUT if worst is Outcome.NOT_RUN else worst
+    return Verdict(outcome, passed / len(trials) if fraction else 0.0, findings)
 
 
 def same_output(found: str, expected: str) -> bool:
@@ -170,14 +186,14 @@ def _unfit(code: str) -> str:
     return ""
 
 
-def _program(code: str, exam: Exam, seconds: float, memory_mb: int, timeouts: int | None) -> Program:
+def _program(code: str, exam: Exam) -> Program:
     files = {"main.py": code}
     argv: tuple[str, ...] = ("python", "main.py")
     if exam.function is not None:
         files["call.py"] = bundled("sandboxes", "python", "call.py").read_text(encoding="utf-8")
         argv = ("python", "call.py", exam.function)
     inputs = tuple(case.input for case in exam.cases)
-    program = Program(files, argv, inputs, seconds=seconds, memory_mb=memory_mb, timeouts=timeouts)
+    program = Program(files, argv, inputs)
     # Some expected outputs are longer than what a program may write by default; leave room for twice as much.
     return replace(program, output_kb=max(program.output_kb, max(len(case.output) for case in exam.cases) // 512))
 
@@ -214,6 +230,8 @@ def _compile_error(code: str, sandbox: Sandbox) -> Finding | None:
 
 def _worth_telling(failed: Sequence[_Trial]) -> Sequence[_Trial]:
     """Choose among the trials that failed in one way: first those on public cases, of which everything may be told."""
+    if failed[0].outcome is Outcome.NOT_RUN:
+        return ()
     if failed[0].outcome is not Outcome.WRONG:
         return sorted(failed, key=lambda trial: not trial.case.public)[:1]
     shortest = sorted(failed, key=lambda trial: len(trial.case.input) + len(trial.run.stdout))
@@ -221,7 +239,11 @@ def _worth_telling(failed: Sequence[_Trial]) -> Sequence[_Trial]:
 
 
 def _summary(program: Program, worst: Outcome, outcomes: Sequence[Outcome]) -> Finding:
-    limits = {Outcome.TIMED_OUT: f" ({program.seconds:g} s)", Outcome.OUT_OF_MEMORY: f" ({program.memory_mb} MiB)"}
+    limits = {
+        Outcome.TIMED_OUT: f" ({program.seconds:g} s)",
+        Outcome.OUT_OF_MEMORY: f" ({program.memory_mb} MiB)",
+        Outcome.NOT_RUN: f" ({program.total_seconds:g} s for all tests together)" if program.total_seconds else "",
+    }
     given_up = outcomes.count(Outcome.NOT_RUN)
     title = f"{_FAILURES[worst]}{limits.get(worst, '')}: "
     title += f"{outcomes.count(Outcome.PASSED)} of {len(outcomes)} tests passed"
@@ -231,18 +253,17 @@ def _summary(program: Program, worst: Outcome, outcomes: Sequence[Outcome]) -> F
 def _finding(exam: Exam, code: str, trial: _Trial) -> Finding:
     case, run = trial.case, trial.run
     title = f"Test {trial.number}: {_FAILURES[trial.outcome]}"
-    told: dict[str, str] = {}
     if trial.outcome is Outcome.WRONG:
         output = run.stdout if run.stdout.strip() else "(nothing)"
         facts = {"Input": _input(exam, case), "Output": output, "Expected": case.output, "Debug Output": run.stderr}
     elif trial.outcome in (Outcome.CRASHED, Outcome.OUT_OF_MEMORY):
         cause, message, lines = _crash(code, exam, run)
-        title, told = f"{title} ({cause})" if cause else title, {"Traceback": lines}
-        facts = {"Message": message, "Last Executed Input": _input(exam, case)}
+        title = f"{title} ({cause})" if cause else title
+        facts = {"Traceback": lines, "Message": message, "Last Executed Input": _input(exam, case)}
     else:
         facts = {"Last Executed Input": _input(exam, case), "Debug Output": run.stderr}
-    told, facts = ({label: _told(text) for label, text in each.items() if text.strip()} for each in (told, facts))
-    return Finding(title, told | facts) if case.public else Finding(title, told, facts)
+    facts = {label: _told(text) for label, text in facts.items() if text.strip()}
+    return Finding(title, facts) if case.public else Finding(title, answer=facts)
 
 
 def _told(text: str) -> str:
@@ -260,8 +281,8 @@ def _input(exam: Exam, case: Case) -> str:
 def _crash(code: str, exam: Exam, run: Run) -> tuple[str, str, str]:
     """Return why the program crashed, the message, and the program's own lines in the traceback.
 
-    The program itself wrote, or forged, the traceback. So the reason is one of a fixed set of words, and of the lines
-    only the numbers are taken from it.
+    The program itself wrote, or forged, the traceback. So the reason, which is told of hidden tests too, is one of a
+    fixed set of words, and of the lines only the numbers are taken from it.
     """
     _, header, trace = run.stderr.rpartition("Traceback (most recent call last):\n")
     exception = _EXCEPTION.search(trace) if header else None

@@ -60,11 +60,19 @@ class Finding:
         title: The fact in one line.
         details: Label to text: what the policy did, and anything else it may know.
         answer: Label to text: what the fact gives away. Left out of feedback unless it was asked to reveal.
+
+    Raises:
+        TypeError: one of these texts is not a str.
     """
 
     title: str
     details: Mapping[str, str] = field(default_factory=dict)
     answer: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for text in (self.title, *self.details.values(), *self.answer.values()):
+            if not isinstance(text, str):
+                raise TypeError(f"A finding is told in str, not {type(text).__name__} ({text!r}); pass str(...) of it.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +85,7 @@ class Verdict:
         findings: The facts, the most useful first.
 
     Raises:
+        TypeError: `outcome` is not an Outcome.
         ValueError: `reward` is not finite. A judge that cannot decide raises `JudgeError` instead.
     """
 
@@ -85,6 +94,8 @@ class Verdict:
     findings: tuple[Finding, ...] = ()
 
     def __post_init__(self) -> None:
+        if not isinstance(self.outcome, Outcome):
+            raise TypeError(f"A verdict's outcome must be an Outcome, such as Outcome.WRONG, not {self.outcome!r}.")
         if not math.isfinite(self.reward):
             raise ValueError(f"A verdict's reward must be finite, not {self.reward}; raise JudgeError if undecided.")
         object.__setattr__(self, "reward", float(self.reward))

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from types import MethodType
 from typing import Any, ClassVar, Self
 
@@ -38,26 +39,28 @@ class FeedbackEnv(gymnasium.Env[str, str]):
         render_mode: None or ``"ansi"``, the episode so far as text.
 
     Raises:
-        SettingError: there are no tasks, a limit below 1, or no such render mode.
+        SettingError: there are no tasks, `reveal` is not a bool, `limit` is below 1, or there is no such render mode.
         RecordError: two tasks share an id.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 1}  # type: ignore[misc]
     waits: ClassVar[bool] = False
     """Whether `step` waits for other processes or machines, so that a `GroupEnv` should step its slots in threads."""
+    _opened: bool = False
+    """Whether `close` must close a sandbox, because this environment opened it; a copy shares it and never must."""
 
     def __init__(
         self, tasks: Sequence[Task], *, reveal: bool = False, limit: int = LIMIT, render_mode: str | None = None
     ) -> None:
         if not tasks:
             raise SettingError("No task is left to choose from; loosen the filters (split, difficulty, dates, ...).")
-        if limit < 1:
-            raise SettingError(f"limit={limit} is not offered; feedback needs at least 1 character.")
+        if not isinstance(reveal, bool):
+            raise SettingError(f"reveal={reveal!r} is not offered; it is True or False.")
         if render_mode is not None:
             choose("render_mode", render_mode, self.metadata["render_modes"])
         self.tasks = tasks
         self.reveal = reveal
-        self.limit = limit
+        self.limit = natural("limit", limit)
         self.render_mode = render_mode
         self.observation_space = FreeText()
         self.action_space = FreeText()
@@ -66,6 +69,7 @@ class FeedbackEnv(gymnasium.Env[str, str]):
             raise RecordError(f"{len(tasks)} tasks have only {len(self._index)} different ids; ids must be unique.")
         self._task: Task | None = None
         self._transcript: list[str] = []
+        self._actions: list[str] = []
         self._running = False
 
     @property
@@ -84,6 +88,11 @@ class FeedbackEnv(gymnasium.Env[str, str]):
         """The id of every task, in order."""
         return tuple(self._index)
 
+    @property
+    def attempt(self) -> str:
+        """What the policy has written in this episode, an action a line: what a peer is handed if it succeeds."""
+        return "\n".join(self._actions)
+
     def oracle(self, task: Task) -> str | None:
         """Return an action that earns 1.0 on `task`, or None where none is known, as here."""
         return None
@@ -97,13 +106,14 @@ class FeedbackEnv(gymnasium.Env[str, str]):
 
         Raises:
             TaskNotFound: no task has that id.
-            SettingError: an option is not known.
+            SettingError: an option is not known, or the seed or an option is of another type.
         """
-        super().reset(seed=seed)
         task_id = _task_id(options)
+        super().reset(seed=checked_seed(seed))
         self._task = self._draw() if task_id is None else self.find(task_id)
         observation = self.begin(self._task)
         self._transcript = [f"[{self._task.id}]\n{observation}"]
+        self._actions = []
         self._running = True
         return observation, {"task_id": self._task.id, "system": self._task.system}
 
@@ -138,6 +148,7 @@ class FeedbackEnv(gymnasium.Env[str, str]):
         if not self._running:
             raise ResetNeeded("This episode has ended, or none has begun; call reset() before step().")
         self._transcript.append(f"> {action}")
+        self._actions.append(action)
         return action
 
     def proceed(self, observation: str, feedback: Feedback = _UNDECIDED) -> Step:
@@ -170,6 +181,7 @@ class FeedbackEnv(gymnasium.Env[str, str]):
                 setattr(twin, name, MethodType(value.__func__, twin))
             elif name not in _SHARED and not isinstance(value, Sandbox):
                 setattr(twin, name, copy.deepcopy(value, memo))
+        twin._opened = False
         return twin
 
     def _draw(self) -> Task:
@@ -214,7 +226,45 @@ class JudgedEnv(FeedbackEnv):
         return self.conclude(self.judge(self.task, self.accept(action)))
 
 
-def _task_id(options: Mapping[str, Any] | None) -> str | None:
-    for name in options or ():
-        choose("option", name, ("task_id",))
-    return (options or {}).get("task_id")
+def natural(name: str, number: int) -> int:
+    """Return `number` if it is an int of at least 1.
+
+    Raises:
+        SettingError: it is not.
+    """
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise SettingError(f"{name}={number!r} is not offered; it is an int of at least 1.")
+    return number
+
+
+def checked_seed(seed: Any) -> int | None:
+    """Return `seed`, None or a whole number of numpy or of Python, as gymnasium takes it.
+
+    Raises:
+        SettingError: it is neither, or negative.
+    """
+    if seed is None:
+        return None
+    if not isinstance(seed, Integral) or int(seed) < 0:
+        raise SettingError(f"seed={seed!r} is not offered; a seed is None or an int of at least 0.")
+    return int(seed)
+
+
+def checked_options(options: Any, offered: Sequence[str]) -> Mapping[str, Any]:
+    """Return the `options` of a reset.
+
+    Raises:
+        SettingError: they are not a mapping, or one of them is not `offered`.
+    """
+    if not isinstance(options, Mapping):
+        raise SettingError(f"options={options!r} must be a mapping, such as {{'task_id': 'family/1'}}.")
+    for name in options:
+        choose("option", name, offered)
+    return options
+
+
+def _task_id(options: Any) -> str | None:
+    task_id = None if options is None else checked_options(options, ("task_id",)).get("task_id")
+    if task_id is not None and not isinstance(task_id, str):
+        raise SettingError(f"task_id={task_id!r} is not offered; an id is a str.")
+    return task_id

@@ -21,8 +21,10 @@ _IN_A_WORD = {
     Outcome.NOT_RUN: "The answer was not run.",
 }
 
-# Terminals obey control characters and UTF-8 cannot encode surrogates; both come from the policy.
-_UNPRINTABLE = dict.fromkeys([*range(0xD800, 0xE000), *range(32), *range(127, 160)], "\N{REPLACEMENT CHARACTER}")
+# Terminals obey control characters, line separators (U+2028 on) and bidirectional overrides (U+202A on, U+2066 on), and
+# UTF-8 cannot encode surrogates; all of them come from the policy.
+_CONTROL = (*range(32), *range(127, 160), *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+_UNPRINTABLE = dict.fromkeys([*_CONTROL, *range(0xD800, 0xE000)], "\N{REPLACEMENT CHARACTER}")
 del _UNPRINTABLE[ord("\n")], _UNPRINTABLE[ord("\t")]
 
 

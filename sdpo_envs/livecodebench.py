@@ -7,13 +7,15 @@ SDPO and LiveCodeBench keep is six.
 
 import ast
 import functools
+import math
 import random
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from itertools import islice
 from pathlib import Path
 from typing import ClassVar
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -25,7 +27,7 @@ from sdpo_envs.feedback import LIMIT
 from sdpo_envs.files import bundled
 from sdpo_envs.parsing import code_block
 from sdpo_envs.sandbox import Sandbox, open_sandbox
-from sdpo_envs.tasks import Record, load_records, load_tasks
+from sdpo_envs.tasks import Record, hub_name, leave_out, load_dataset, load_records, load_tasks
 from sdpo_envs.testcases import parse, read_cases, read_tests
 from sdpo_envs.vector import GroupEnv
 
@@ -79,22 +81,22 @@ class LiveCodeBench(JudgedEnv):
 
     Feedback is LeetCode's, as in SDPO: a crash, or else a time-out, or else wrong answers. Of a test that stands in the
     statement it shows input, output and expected output. Of a hidden test it shows them only with `reveal`, as the
-    paper does; without, it shows how the run ended and where in the program, and nothing that a program could print
-    its input into.
+    paper does; without, it shows only how the run ended, and nothing that a program could write its input into.
 
     A task's id is the question's. Its `meta` holds ``title``, ``platform``, ``difficulty`` and ``date``.
 
     Args:
         source: None for the bundled problems; a file of JSON Lines, gzipped or not, or several; a folder that holds the
             files of the data set, `SHARDS`; or the name of a data set on the Hub that holds them,
-            ``"livecodebench/code_generation_lite"`` or ``"owner/name@revision"``.
+            ``"livecodebench/code_generation_lite"`` or ``"owner/name@revision"``. (A str, and not a Path, where the
+            spec of the environment should become JSON.)
         release: One of `RELEASES`, for a folder or the Hub; None for the last.
         window: Keep contests from the first date on and before the second, ``("2025-02-01", "2025-05-01")``; or a name
             from `WINDOWS`.
         difficulty: Keep one of `DIFFICULTIES`.
         platform: Keep one of `PLATFORMS`.
-        exclude: Leave out these ids. (Two questions, abc337_e and abc355_e, are interactive, so no fixed input tests
-            them.)
+        exclude: Leave out these ids, all of which `source` has. (Two questions, abc337_e and abc355_e, are interactive,
+            so no fixed input tests them.)
         tests: Which tests count: ``"public"``, those in the statement; ``"hidden"``, as SDPO evaluates; ``"half"``, the
             half of the hidden ones that SDPO trains on; ``"all"``, as LiveCodeBench evaluates. The half is drawn for
             one question after the other, so it depends on `source`, `release`, `window` and `exclude`.
@@ -103,6 +105,7 @@ class LiveCodeBench(JudgedEnv):
         sandbox: Where programs run, or the name of a wall, see `open_sandbox`. A sandbox that is given stays open when
             the environment is closed.
         time_limit_seconds: Of each test.
+        total_seconds: Of all tests of one attempt together. Those that are left then are not run and count as failed.
         memory_limit_mb: Of each test, in MiB. (SDPO's; LiveCodeBench allows 4096.)
         reveal: Whether feedback shows hidden tests.
         limit: Most characters of one feedback text.
@@ -130,13 +133,15 @@ class LiveCodeBench(JudgedEnv):
         reward: str = "sparse",
         sandbox: Sandbox | str = "local",
         time_limit_seconds: float = 6.0,
+        total_seconds: float = 60.0,
         memory_limit_mb: int = 1024,
         reveal: bool = False,
         limit: int = LIMIT,
         render_mode: str | None = None,
     ) -> None:
         choose("reward", reward, REWARDS)
-        _require_positive(time_limit_seconds=time_limit_seconds, memory_limit_mb=memory_limit_mb)
+        _require_positive(time_limit_seconds=time_limit_seconds, total_seconds=total_seconds)
+        _require_whole(memory_limit_mb=memory_limit_mb)
         tasks = load_problems(
             source,
             release=release,
@@ -149,22 +154,25 @@ class LiveCodeBench(JudgedEnv):
         )
         self.sandbox = open_sandbox(sandbox)
         self._opened = isinstance(sandbox, str)
-        judge = functools.partial(
-            judge_problem,
+        grade = functools.partial(
+            judge_code,
             sandbox=self.sandbox,
             seconds=time_limit_seconds,
             memory_mb=memory_limit_mb,
+            total_seconds=total_seconds,
             fraction=reward == "fraction",
         )
+        judge = functools.partial(judge_problem, grade=grade)
         super().__init__(tasks, judge, reveal=reveal, limit=limit, render_mode=render_mode)
+        self._exam: Exam | None = None
 
     def begin(self, task: Task) -> str:
-        """Return the prompt, after reading the tests: once here, and not in every thread of a group that judges.
+        """Return the prompt, after reading the tests.
 
         Raises:
             RecordError: the tests do not have the form of the data set.
         """
-        exam(task.answer)
+        self._exam = exam(task.answer)  # held, so that the judge and the other attempts of a group find it read
         return super().begin(task)
 
     def oracle(self, task: Task) -> str | None:
@@ -192,14 +200,12 @@ LiveCodeBenchGroup = functools.partial(GroupEnv, LiveCodeBench)
 """Groups of attempts at one problem, for `gymnasium.make_vec`."""
 
 
-def judge_problem(
-    task: Task, action: str, *, sandbox: Sandbox, seconds: float, memory_mb: int, fraction: bool = False
-) -> Verdict:
-    """Judge the program in `action` by the tests of `task`; see `judge_code`."""
+def judge_problem(task: Task, action: str, *, grade: Callable[[str, Exam], Verdict]) -> Verdict:
+    """Judge the program in `action` by the tests of `task`; `grade` is `judge_code` with a sandbox and limits."""
     code = code_block(action)
     if code is None or not code.strip():
         return Verdict(Outcome.MALFORMED, 0.0, (Finding(INCORRECT_FORMAT),))
-    return judge_code(code, exam(task.answer), sandbox, seconds=seconds, memory_mb=memory_mb, fraction=fraction)
+    return grade(code, exam(task.answer))
 
 
 def load_problems(
@@ -221,29 +227,36 @@ def load_problems(
         MissingExtra: `source` is on the Hub, and the extra ``data`` is not installed.
     """
     choose("tests", tests, TESTS)
-    _require_positive(sample=sample)
+    if sample is not None:
+        _require_whole(sample=sample)
     wanted = {name: value for name, value in (("difficulty", difficulty), ("platform", platform)) if value is not None}
     for name, value in wanted.items():
         choose(name, value, _FILTERS[name])
     start, end = _dates(window)
-    records = [
-        record
-        for record in _records(source, release)
-        if start <= _contest_date(record) < end and record.get("question_id") not in exclude
-    ]
+    included = leave_out(exclude, "question_id", _records(source, release))
+    records = [record for record in included if start <= _contest_date(record) < end]
     _require_tests(records, tests)
     halves = _halves(records) if tests == "half" else {}
     kept = [record for record in records if all(record.get(name) == value for name, value in wanted.items())]
     return load_tasks(kept, lambda record: _task(Paper(record, tests, halves.get(record.get("question_id")), sample)))
 
 
-@functools.lru_cache(maxsize=16)
+_exams: WeakValueDictionary[Paper, Exam] = WeakValueDictionary()
+
+
 def exam(paper: Paper) -> Exam:
-    """Read the tests of a problem.
+    """Return the tests of a problem: read now, unless somebody still holds what an earlier call returned.
 
     Raises:
         RecordError: they do not have the form of the data set.
     """
+    found = _exams.get(paper)
+    if found is None:
+        found = _exams[paper] = _read_exam(paper)
+    return found
+
+
+def _read_exam(paper: Paper) -> Exam:
     record, function = paper.record, _function(paper.record)
     cases = read_cases(record, _PUBLIC, function, public=True) if paper.tests in ("public", "all") else []
     if paper.tests != "public":
@@ -257,10 +270,12 @@ def exam(paper: Paper) -> Exam:
 
 def _records(source: str | Path | Sequence[str | Path] | None, release: str | None) -> Iterator[Record]:
     """Yield the rows of one file after the other; all together may not fit into memory."""
+    if source is not None and not isinstance(source, str | Path | Sequence):
+        raise SettingError(f"source={source!r} is not offered; give None, a path, several files, or 'owner/name'.")
     if isinstance(source, str | Path) and not _is_file(Path(source)):
         last = choose("release", release, RELEASES) if release is not None else RELEASES[-1]
         for shard in SHARDS[: RELEASES.index(last) + 1]:
-            yield from load_records(Path(source, shard)) if Path(source).is_dir() else _hub_records(source, shard)
+            yield from load_records(Path(source, shard)) if Path(source).is_dir() else _hub_records(str(source), shard)
         return
     if release is not None:
         raise SettingError(f"release={release!r} needs a source of several files: a folder, or a name on the Hub.")
@@ -275,11 +290,10 @@ def _is_file(path: Path) -> bool:
     return path.is_file() or path.suffix in (".jsonl", ".json", ".gz") or (path.is_absolute() and not path.is_dir())
 
 
-def _hub_records(name: str | Path, shard: str) -> Iterator[Record]:
+def _hub_records(name: str, shard: str) -> Iterator[Record]:
     """Yield the rows of one file on the Hub. The data set's own loading script is of no use to datasets >= 4."""
-    address = f"hf://datasets/{name}/{shard}"
-    for number, record in enumerate(load_records("json", split="train", data_files=address)):
-        yield Record(f"{address} row {number}", record.row)
+    address = f"hf://datasets/{hub_name(name)}/{shard}"
+    return load_dataset("json", address, split="train", data_files=address)
 
 
 def _task(paper: Paper) -> Task:
@@ -348,10 +362,17 @@ def _require_tests(records: Sequence[Record], tests: str) -> None:
         )
 
 
-def _require_positive(**values: float | None) -> None:
+def _require_positive(**values: float) -> None:
     for name, value in values.items():
-        if value is not None and value <= 0:
-            raise SettingError(f"{name}={value} is not offered; it must be more than 0.")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise SettingError(f"{name}={value!r} is not offered; it must be a finite number above 0.")
+
+
+def _require_whole(**values: int) -> None:
+    _require_positive(**values)
+    for name, value in values.items():
+        if not isinstance(value, int):
+            raise SettingError(f"{name}={value!r} is not offered; it must be a whole number, an int.")
 
 
 def _dates(window: str | tuple[str, str] | None) -> tuple[date, date]:

@@ -8,7 +8,7 @@ feedback is ours; the released scorer has none.
 
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +20,7 @@ from sdpo_envs.errors import RecordError, SettingError, choose
 from sdpo_envs.feedback import LIMIT
 from sdpo_envs.files import bundled
 from sdpo_envs.parsing import tagged
-from sdpo_envs.tasks import Record, load_records, load_tasks
+from sdpo_envs.tasks import Record, load_records, load_tasks, source_path
 from sdpo_envs.vector import GroupEnv
 
 DOMAINS = ("biology", "chemistry", "material", "physics")
@@ -74,6 +74,7 @@ class SciKnowEval(JudgedEnv):
         split: ``"train"`` or ``"test"``.
         source: None for the bundled questions; a folder that holds ``<domain>/<split>.json``; one file; or the name of
             a data set on the Hub. A file is read whole, and its task ids start with the name of its folder and its own.
+            (A str, and not a Path, where the environment's spec should become JSON.)
         reveal: Whether feedback tells the right option.
         limit: Most characters of one feedback text.
         render_mode: None or ``"ansi"``.
@@ -194,10 +195,10 @@ def _fault(action: str, inside: str | None, options: Mapping[str, str]) -> str:
 
 
 def _load(domain: str | Sequence[str], split: str, source: str | Path | None) -> tuple[Task, ...]:
-    names = [domain] if isinstance(domain, str) else list(domain)
+    names = list(domain) if isinstance(domain, Collection) and not isinstance(domain, str) else [domain]
     for name in names:
         choose("domain", name, ("all", *DOMAINS))
-    path = bundled("tasks", "sciknoweval") if source is None else Path(source).resolve()
+    path = bundled("tasks", "sciknoweval") if source is None else source_path(source).resolve()
     if path.is_dir():
         chosen = [name for name in DOMAINS if name in names or "all" in names]
         return tuple(task for name in chosen for task in _read(path / name / f"{split}.json", name, split))

@@ -5,15 +5,19 @@ A family turns each record into a `Task`. Both halves name the place a record ca
 
 import gzip
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+import zlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 from sdpo_envs.core import Task
-from sdpo_envs.errors import RecordError, SettingError, require
+from sdpo_envs.errors import RecordError, SettingError, nearest, require
 
 _SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
+_ENCODING = "utf-8-sig"  # reads over the byte order mark that some editors put before UTF-8
+_HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,38 +65,97 @@ def load_tasks(records: Sequence[Record], read: Callable[[Record], Task]) -> tup
     return tuple(tasks)
 
 
-def load_records(source: str | Path, split: str = "test", **load_dataset: Any) -> list[Record]:
+def leave_out(ids: Collection[str], column: str, records: Iterable[Record]) -> Iterator[Record]:
+    """Yield the records whose `column` does not hold one of `ids`.
+
+    Raises:
+        SettingError: `ids` is no collection of ids, or, in the end, no record had one of them.
+    """
+    if isinstance(ids, str) or not isinstance(ids, Collection):
+        raise SettingError(f"exclude={ids!r} is not offered; give a list of ids.")
+    seen = set()
+    for record in records:
+        seen.add(record.get(column))
+        if record.get(column) not in ids:
+            yield record
+    for unknown in (each for each in ids if each not in seen):
+        hint = nearest(str(unknown), seen) or "."
+        raise SettingError(f"exclude: no record of the source has the id {unknown!r}{hint}")
+
+
+def load_records(source: str | Path, split: str = "test", **keywords: Any) -> list[Record]:
     """Read every record of `source`.
 
     Args:
         source: A file of JSON Lines or a JSON array, gzipped or not; a local folder in the Hub's layout; or the name of
-            a data set on the Hub, ``"owner/name"``. The last two need the extra ``data``.
+            a data set on the Hub, ``"owner/name"`` or ``"owner/name@revision"``. The last two need the extra ``data``.
         split: The split to read from a folder or from the Hub.
-        load_dataset: More keywords for `datasets.load_dataset`, such as ``revision`` or ``data_files``.
+        keywords: More for `datasets.load_dataset`, such as ``data_files``.
 
     Raises:
         RecordError: a file is not text, or a line is not a JSON object; the message names the line.
-        SettingError: there is no such file, or a file was given with more keywords.
+        SettingError: there is no such file, folder or data set, or it cannot be reached, or a file was given with more
+            keywords.
         MissingExtra: the module datasets is needed and not installed.
     """
-    path = Path(source)
+    path = source_path(source)
     if path.is_file():
-        if load_dataset:
-            raise SettingError(f"{sorted(load_dataset)} are for folders and the Hub, and {str(source)!r} is a file.")
+        if keywords:
+            raise SettingError(f"{sorted(keywords)} are for folders and the Hub, and {str(source)!r} is a file.")
         return list(_read_file(path))
-    if str(source).endswith(_SUFFIXES) or (path.is_absolute() and not path.is_dir()):
-        raise SettingError(f"There is no file {str(source)!r}. Give a path to {_SUFFIXES}, a folder, or 'owner/name'.")
+    where = f"{source} [{split}]"
+    if path.is_dir():
+        return list(load_dataset(str(source), where, split=split, **keywords))
+    name, _, revision = hub_name(str(source)).partition("@")
+    return list(load_dataset(name, where, split=split, **({"revision": revision} if revision else {}), **keywords))
+
+
+def load_dataset(name: str, where: str, **keywords: Any) -> Iterator[Record]:
+    """Yield the rows that `datasets.load_dataset` finds, and name `where` they came from.
+
+    Raises:
+        SettingError: there is no such data set, or it cannot be reached or read.
+        MissingExtra: the module datasets is not installed.
+    """
     datasets = require("datasets", "data")
-    rows = datasets.load_dataset(str(source), split=split, **load_dataset)
-    return [Record(f"{source} [{split}] row {number}", row) for number, row in enumerate(rows)]
+    try:
+        rows = datasets.load_dataset(name, **keywords)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        advice = "Check the name, the split and the connection, or give a path to files that you have."
+        raise SettingError(f"{where}: this data set could not be loaded. {advice} ({error})") from error
+    for number, row in enumerate(rows):
+        yield Record(f"{where} row {number}", row)
+
+
+def source_path(source: str | Path) -> Path:
+    """Return `source` as a path, whether there is something or not.
+
+    Raises:
+        SettingError: it is neither a str nor a Path.
+    """
+    if not isinstance(source, str | Path):
+        raise SettingError(f"source={source!r} is not offered; give a path, or 'owner/name' of a data set on the Hub.")
+    return Path(source)
+
+
+def hub_name(source: str) -> str:
+    """Return `source`, which is no file or folder, if it can be the name of a data set on the Hub.
+
+    Raises:
+        SettingError: it cannot.
+    """
+    if source.endswith(_SUFFIXES) or not _HUB_NAME.fullmatch(source):
+        forms = f"Give a path to a file {_SUFFIXES} or to a folder, or the name of a data set on the Hub, 'owner/name'."
+        raise SettingError(f"There is no file or folder {source!r}. {forms}")
+    return source
 
 
 def _read_file(path: Path) -> Iterator[Record]:
     name = f"{path.parent.name}/{path.name}"
     try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding=_ENCODING) as file:
             yield from _read_array(file, name) if _starts_with_bracket(file) else _read_lines(file, name)
-    except (UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
+    except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise RecordError(f"{name}: this is not a whole text file in UTF-8: {error}") from error
 
 
@@ -117,7 +180,7 @@ def _starts_with_bracket(file: TextIO) -> bool:
 def _parse(text: str, where: str) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise RecordError(f"{where}: this is not JSON: {error}") from error
 
 

@@ -89,7 +89,7 @@ def parse(record: Record, column: str, text: str) -> Any:
     """
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RecordError(
             f"{record.where}: the column {column!r} must hold JSON, not {text[:80]!r}: {error}"
         ) from error

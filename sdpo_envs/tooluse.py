@@ -25,7 +25,7 @@ from sdpo_envs.errors import RecordError, choose
 from sdpo_envs.feedback import LIMIT
 from sdpo_envs.files import bundled
 from sdpo_envs.parsing import Call, calls
-from sdpo_envs.tasks import Record, load_records, load_tasks
+from sdpo_envs.tasks import Record, load_records, load_tasks, source_path
 from sdpo_envs.vector import GroupEnv
 
 PROMPT = """\
@@ -89,7 +89,7 @@ class ToolUse(JudgedEnv):
     Args:
         split: ``"train"`` or ``"test"``.
         source: None for the bundled tasks; a folder that holds ``<split>.json``; one file, which is read whole; or the
-            name of a data set on the Hub.
+            name of a data set on the Hub. (A str, and not a Path, where the environment's spec should become JSON.)
         reveal: Whether feedback tells the right calls.
         limit: Most characters of one feedback text.
         render_mode: None or ``"ansi"``.
@@ -246,7 +246,7 @@ def _written(name: str, arguments: str) -> str:
 def _rows(split: str, source: str | Path | None) -> Iterator[Record]:
     """Read SDPO's rows, making them of ToolAlpaca's API records where these are found."""
     place = bundled("tasks", "tooluse") if source is None else source
-    file = Path(place) / f"{split}.json"
+    file = source_path(place) / f"{split}.json"
     for record in load_records(file if file.is_file() else place, split):
         if "Instructions" in record.row:
             yield from _instructions(record)

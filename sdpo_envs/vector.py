@@ -1,9 +1,10 @@
 """GroupEnv: many attempts at one task side by side, each handed a successful peer."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from numbers import Integral
 from typing import Any
 
 import gymnasium
@@ -15,8 +16,8 @@ from gymnasium.vector.utils import batch_space
 from gymnasium.wrappers import TimeLimit
 
 from sdpo_envs.core import Feedback, Verdict
-from sdpo_envs.env import FeedbackEnv, Step
-from sdpo_envs.errors import ActionError, InfrastructureError, SettingError, choose
+from sdpo_envs.env import FeedbackEnv, Step, checked_options, checked_seed
+from sdpo_envs.errors import ActionError, InfrastructureError, SettingError
 
 VectorStep = tuple[
     tuple[str, ...], npt.NDArray[np.float64], npt.NDArray[np.bool_], npt.NDArray[np.bool_], dict[str, Any]
@@ -37,7 +38,7 @@ class GroupEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[Any]]):
     One seed serves a whole group, so its slots start from the same observation. When the last slot of a group has
     ended, every attempt of the group is handed the action of a successful peer, drawn by the environment's own random
     generator among the successes that are not its own text, in ``infos["feedback"][slot].peer``. A lone success gets
-    none. (For an attempt of several turns the peer is its actions, a line each.)
+    none. (For an attempt of several turns the peer is its actions, a line each; see `FeedbackEnv.attempt`.)
 
     A slot whose judge or sandbox broke does not stop the others: it returns ``truncated=True``, reward NaN, no verdict,
     and says why in ``infos["error"]``. Nothing resets by itself: reset whole groups by ``options={"reset_mask": ...}``.
@@ -76,12 +77,11 @@ class GroupEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[Any]]):
         self.action_space = batch_space(first.action_space, num_envs)
         self.render_mode = first.render_mode
         self.metadata = {**first.metadata, "autoreset_mode": AutoresetMode.DISABLED}
-        waits = isinstance(first.unwrapped, FeedbackEnv) and first.unwrapped.waits
-        self._threads = ThreadPoolExecutor(min(num_envs, _THREADS), "sdpo-envs-slot") if waits else None
+        self._waits = isinstance(first.unwrapped, FeedbackEnv) and first.unwrapped.waits
+        self._threads: ThreadPoolExecutor | None = None
         self._observations = [""] * num_envs
         self._terminations = np.ones(num_envs, dtype=np.bool_)
         self._truncations = np.zeros(num_envs, dtype=np.bool_)
-        self._actions: list[list[str]] = [[] for _ in range(num_envs)]
         self._infos: list[dict[str, Any]] = [{} for _ in range(num_envs)]
 
     @property
@@ -110,27 +110,21 @@ class GroupEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[Any]]):
             One observation per slot, those of slots outside the mask being their last; and infos of the reset slots.
 
         Raises:
-            SettingError: a list has another length, a mask cuts through a group, or an option is not known.
+            SettingError: a list has another length, a mask cuts through a group, an option is not known, or a value is
+                of another type.
             TaskNotFound: no task has such an id.
         """
-        options = dict(options or {})
-        for name in options:
-            choose("option", name, ("task_id", "reset_mask"))
-        mask = self._mask(options.get("reset_mask"))
-        task_ids = self._per_group("task_id", options.get("task_id"))
-        if isinstance(seed, int | np.integer):
-            super().reset(seed=int(seed))
-            seed = [int(seed) + group for group in range(self.num_groups)]
-        elif seed is not None and any(each is not None for each in seed):
-            super().reset(seed=np.random.SeedSequence([each or 0 for each in seed]).generate_state(1)[0].item())
-        seeds = [self._new_seed() if each is None else int(each) for each in self._per_group("seed", seed)]
+        chosen = checked_options({} if options is None else options, ("task_id", "reset_mask"))
+        mask = self._mask(chosen.get("reset_mask"))
+        task_ids = self._per_group("task_id", chosen.get("task_id"))
+        seeds = self._seeds(seed)
         infos: dict[str, Any] = {}
         for slot in _slots(mask):
             group = slot // self.group_size
-            chosen = None if task_ids[group] is None else {"task_id": task_ids[group]}
-            self._observations[slot], info = self.envs[slot].reset(seed=seeds[group], options=chosen)
+            task = {"task_id": task_ids[group]}
+            self._observations[slot], info = self.envs[slot].reset(seed=seeds[group], options=task)
             infos = self._add_info(infos, info, slot)
-            self._actions[slot], self._infos[slot] = [], {}
+            self._infos[slot] = {}
         self._terminations[mask] = self._truncations[mask] = False
         return tuple(self._observations), infos
 
@@ -150,11 +144,10 @@ class GroupEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[Any]]):
             raise ResetNeeded("Every slot has ended; call reset(), or reset(options={'reset_mask': ...}).")
         self._check(actions)
         rewards = np.zeros(self.num_envs, dtype=np.float64)
-        walk = map if self._threads is None else self._threads.map
+        walk = self._pool().map if self._waits else map
         for slot, step in zip(running, walk(lambda slot: self._attempt(slot, actions[slot]), running), strict=True):
             observation, reward, self._terminations[slot], self._truncations[slot], self._infos[slot] = step
             self._observations[slot], rewards[slot] = observation, reward
-            self._actions[slot].append(actions[slot])
         infos: dict[str, Any] = {}
         for slot in sorted({*running, *self._introduce(running)}):
             infos = self._add_info(infos, self._infos[slot], slot)
@@ -168,8 +161,18 @@ class GroupEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[Any]]):
         """End the threads and close every slot."""
         if self._threads is not None:
             self._threads.shutdown()
+            self._threads = None
         for env in self.envs:
             env.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the threads behind; a copy starts its own when it steps."""
+        return {**vars(self), "_threads": None}
+
+    def _pool(self) -> ThreadPoolExecutor:
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(min(self.num_envs, _THREADS), "sdpo-envs-slot")
+        return self._threads
 
     def _attempt(self, slot: int, action: str) -> Step:
         try:
@@ -190,7 +193,8 @@ class GroupEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[Any]]):
             slots = range(group * self.group_size, (group + 1) * self.group_size)
             if not all(self._terminations[slot] or self._truncations[slot] for slot in slots):
                 continue
-            attempts = {slot: "\n".join(self._actions[slot]) for slot in slots if "error" not in self._infos[slot]}
+            judged = [slot for slot in slots if "error" not in self._infos[slot]]
+            attempts: dict[int, str] = {slot: self.envs[slot].get_wrapper_attr("attempt") for slot in judged}
             successes = [attempt for slot, attempt in attempts.items() if self._passed(slot)]
             chance = self.np_random.spawn(1)[0]  # a child, so that which tasks come next does not depend on successes
             for slot, attempt in attempts.items():
@@ -206,8 +210,9 @@ class GroupEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[Any]]):
         return verdict is not None and verdict.passed
 
     def _check(self, actions: Sequence[str]) -> None:
-        if isinstance(actions, str) or len(actions) != self.num_envs:
-            given = f"a {type(actions).__name__} of {len(actions)}"
+        listed = isinstance(actions, Sequence | np.ndarray) and not isinstance(actions, str)
+        if not listed or len(actions) != self.num_envs:
+            given = f"a {type(actions).__name__}" + (f" of {len(actions)}" if isinstance(actions, Sized) else "")
             raise ActionError(f"Actions must be {self.num_envs} strings, one per slot, not {given}.")
         for slot, action in enumerate(actions):
             if not isinstance(action, str):
@@ -226,6 +231,8 @@ class GroupEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[Any]]):
     def _per_group(self, name: str, value: Any) -> list[Any]:
         if value is None or isinstance(value, str):
             return [value] * self.num_groups
+        if not isinstance(value, Iterable):
+            raise SettingError(f"{name}={value!r} is not offered; give a list of one {name} per group.")
         values = list(value)
         if len(values) == self.num_envs != self.num_groups:
             groups = [values[start : start + self.group_size] for start in range(0, self.num_envs, self.group_size)]
@@ -236,8 +243,16 @@ class GroupEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[Any]]):
             raise SettingError(f"{name} needs {self.num_groups} values, one per group, not {len(values)}.")
         return values
 
-    def _new_seed(self) -> int:
-        return int(self.np_random.integers(2**31))
+    def _seeds(self, seed: Any) -> list[int]:
+        """Return one seed per group, drawn where none is given; reseed the own generator from those given."""
+        if isinstance(seed, Integral):
+            first = checked_seed(seed) or 0
+            super().reset(seed=first)
+            return [first + group for group in range(self.num_groups)]
+        seeds = [checked_seed(each) for each in self._per_group("seed", seed)]
+        if any(each is not None for each in seeds):
+            super().reset(seed=np.random.SeedSequence([each or 0 for each in seeds]).generate_state(1)[0].item())
+        return [int(self.np_random.integers(2**31)) if each is None else each for each in seeds]
 
 
 def _slots(mask: npt.NDArray[np.bool_]) -> list[int]:

@@ -5,8 +5,8 @@ from typing import Any
 import gymnasium
 from gymnasium.utils import RecordConstructorArgs
 
-from sdpo_envs.env import Step
-from sdpo_envs.errors import SettingError, choose
+from sdpo_envs.env import Step, natural
+from sdpo_envs.errors import choose
 
 _EARLIER = "The following is feedback from your unsuccessful earlier attempt:\n\n"
 _AGAIN = "Correctly solve the original question."
@@ -32,7 +32,7 @@ class MultiAttempt(gymnasium.Wrapper[str, str, str, str], RecordConstructorArgs)
             at 32,000 tokens in the same way.)
 
     Raises:
-        SettingError: `attempts` is below 1, or there is no such history.
+        SettingError: `attempts` or `limit` is not an int of at least 1, or there is no such history.
     """
 
     def __init__(
@@ -40,11 +40,9 @@ class MultiAttempt(gymnasium.Wrapper[str, str, str, str], RecordConstructorArgs)
     ) -> None:
         RecordConstructorArgs.__init__(self, attempts=attempts, history=history, limit=limit)
         super().__init__(env)
-        if attempts < 1:
-            raise SettingError(f"attempts={attempts} is not offered; an episode has at least 1 attempt.")
-        self.attempts = attempts
+        self.attempts = natural("attempts", attempts)
         self.history = choose("history", history, ("feedback", "conversation"))
-        self.limit = limit
+        self.limit = natural("limit", limit)
         self._question = ""
         self._task_id = ""
         self._action: list[str] = []

@@ -17,8 +17,10 @@ from sdpo_envs import (
     Feedback,
     FeedbackEnv,
     Finding,
+    FreeText,
     GroupEnv,
     JudgedEnv,
+    MultiAttempt,
     Outcome,
     Task,
     Verdict,
@@ -27,6 +29,7 @@ from sdpo_envs import (
 from sdpo_envs.check import CHECKS, HOSTILE_ACTIONS
 from sdpo_envs.env import Step
 from sdpo_envs.feedback import explain
+from sdpo_envs.vector import VectorStep
 
 BREAKERS: list[Any] = []
 
@@ -65,9 +68,52 @@ class HalfReward(Addition):
 @breaks("oracle", "a success needs no feedback, but add/1023-2004 says 'Well done.'")
 class Praise(Addition):
     def conclude(self, verdict: Verdict) -> Step:
-        observation, reward, terminated, truncated, info = super().conclude(verdict)
+        _, reward, terminated, truncated, info = super().conclude(verdict)
         praised = Feedback("Well done.") if verdict.passed else info["feedback"]
-        return observation, reward, terminated, truncated, info | {"feedback": praised}
+        return praised.text, reward, terminated, truncated, info | {"feedback": praised}
+
+
+# Episodes
+
+
+@breaks("episode", "info must hold task_id and system after reset, not ['task_id']")
+class Systemless(Addition):
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        observation, info = super().reset(seed=seed, options=options)
+        return observation, {"task_id": info["task_id"]}
+
+
+@breaks("episode", "a reset to add/1023-2004 must say so, not 'add'")
+class Misnamed(Addition):
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        observation, info = super().reset(seed=seed, options=options)
+        asked = (options or {}).get("task_id")
+        return observation, info | {"task_id": "add"} if asked else info
+
+
+@breaks("episode", "the last observation must be the feedback's text, not 'Bye.'")
+class Farewell(Addition):
+    def conclude(self, verdict: Verdict) -> Step:
+        _, *rest = super().conclude(verdict)
+        return "Bye.", *rest  # type: ignore[return-value]
+
+
+@breaks("episode", "the reward must be the verdict's at the end, and 0 before: 0.0, not -1.0")
+class Penalty(Addition):
+    """Takes a point for a wrong number, behind the verdict's back."""
+
+    def conclude(self, verdict: Verdict) -> Step:
+        observation, reward, *rest = super().conclude(verdict)
+        return observation, -1.0 if verdict.outcome is Outcome.WRONG else reward, *rest  # type: ignore[return-value]
+
+
+@breaks("episode", "and 0 before: 0.0, not 0.25")
+class Encouragement(Guessing):
+    """Pays for a wrong guess that another may follow."""
+
+    def proceed(self, observation: str, feedback: Feedback = Feedback()) -> Step:  # noqa: B008
+        observation, _, *rest = super().proceed(observation, feedback)
+        return observation, 0.25, *rest  # type: ignore[return-value]
 
 
 # Hostile actions
@@ -103,9 +149,9 @@ class Speechless(Addition):
         return Feedback()
 
     def conclude(self, verdict: Verdict) -> Step:
-        observation, reward, terminated, truncated, info = super().conclude(verdict)
+        _, reward, terminated, truncated, info = super().conclude(verdict)
         said = info["feedback"] if verdict.passed else self.say(verdict)
-        return observation, reward, terminated, truncated, info | {"feedback": said}
+        return said.text, reward, terminated, truncated, info | {"feedback": said}
 
 
 breaks("hostile_actions", "an action of empty must get feedback")(Speechless)
@@ -117,10 +163,19 @@ class Talkative(Speechless):
         return explain(verdict)
 
 
-@breaks("hostile_actions", "feedback on surrogates must be encodable")
+@breaks("hostile_actions", "feedback on surrogates must be printable")
 class Echo(Speechless):
     def say(self, verdict: Verdict) -> Feedback:
         return Feedback(f"> {verdict.findings[0].details['You wrote']}"[: self.limit])
+
+
+@breaks("hostile_actions", "feedback on control characters must be printable")
+class Ringing(Speechless):
+    """Keeps to what UTF-8 can encode, and lets the policy ring the bell."""
+
+    def say(self, verdict: Verdict) -> Feedback:
+        bell = "\a" * ("bell" in str(verdict.findings))
+        return replace(feedback := explain(verdict, limit=self.limit), text=bell + feedback.text[1:])
 
 
 # Repeatability
@@ -171,7 +226,7 @@ class AnswerAtReset(Addition):
 @breaks("secrecy", "feedback on add/1023-2004 must not hold '3027'")
 class AnswerInDetails(Speechless):
     def say(self, verdict: Verdict) -> Feedback:
-        return Feedback(f"It is {self.task.answer}.")
+        return Feedback(f"It is {self.task.answer}.", reveals_answer=self.reveal)
 
 
 @breaks("secrecy", "feedback on add/1023-2004 must not hold '3027'")
@@ -220,7 +275,24 @@ class AnswerAtLast(Guessing):
     def conclude(self, verdict: Verdict) -> Step:
         observation, reward, terminated, truncated, info = super().conclude(verdict)
         told = "" if verdict.passed else f"It was {self.task.answer}."
-        return observation or told, reward, terminated, truncated, info | {"end": told}
+        return observation, reward, terminated, truncated, info | {"end": told}
+
+
+@breaks("secrecy", "without reveal, the rendering of add/1023-2004 must not hold '3027'")
+class AnswerInRendering(Addition):
+    def render(self) -> str | None:
+        return None if self.render_mode is None else f"{super().render()}\nIt is {self.task.answer}."
+
+
+# Disclosure
+
+
+@breaks("disclosure", "reveals_answer must be True of a text with '3027'")
+class Coy(Speechless):
+    """Reveals without saying so."""
+
+    def say(self, verdict: Verdict) -> Feedback:
+        return replace(explain(verdict, reveal=self.reveal, limit=self.limit), reveals_answer=False)
 
 
 # Bad input
@@ -306,6 +378,44 @@ class Unwritten(Addition):
     pass
 
 
+@breaks("travel", "the spec must be equal to itself after pickling", kwargs={"weight": float("nan")})
+class Unequal(Addition):
+    def __init__(self, *, weight: float, **settings: Any) -> None:
+        super().__init__(**settings)
+
+
+# Vectors
+
+
+class OneOfAKind(FreeText):
+    """A space that is equal to itself alone."""
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+
+@breaks("vectors", "gymnasium's sync vector environment says: ")
+class Unlike(Addition):
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.observation_space = OneOfAKind()
+
+
+@breaks("vectors", "in a sync vector environment a seed must show what it shows alone")
+class Alternating(Addition):
+    """Shifts the tasks in every other instance."""
+
+    made = 0
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        Alternating.made += 1
+        self.shift = Alternating.made % 2
+
+    def _draw(self) -> Task:
+        return self.tasks[self.tasks.index(super()._draw()) - self.shift]
+
+
 # Groups
 
 
@@ -352,12 +462,38 @@ class Indiscreet(GroupEnv):
     def _introduce(self, running: list[int]) -> list[int]:
         for slot in running:
             feedback = self._infos[slot]["feedback"]
-            self._infos[slot]["feedback"] = replace(feedback, peer=self._actions[0][0])
+            self._infos[slot]["feedback"] = replace(feedback, peer=self.envs[0].get_wrapper_attr("attempt"))
         return running
 
 
 @breaks("groups", "only a failed attempt may get its group's success, not ['", Indiscreet)
 class Overheard(Addition):
+    pass
+
+
+class Blaming(GroupEnv):
+    """Fails an attempt whose wall broke."""
+
+    def _attempt(self, slot: int, action: str) -> Step:
+        observation, reward, terminated, truncated, info = super()._attempt(slot, action)
+        return observation, 0.0 if truncated else reward, terminated, truncated, info
+
+
+@breaks("groups", "must be truncated with reward NaN and an error, not reward 0.0", Blaming)
+class Blamed(Addition):
+    pass
+
+
+class Contagious(GroupEnv):
+    """Takes the whole group's reward when the wall of one of its slots breaks."""
+
+    def step(self, actions: Sequence[str]) -> VectorStep:
+        observations, rewards, *rest = super().step(actions)
+        return observations, rewards + rewards.sum() * 0, *rest  # type: ignore[return-value]
+
+
+@breaks("groups", "a slot whose wall broke must not disturb the others", Contagious)
+class Infected(Addition):
     pass
 
 
@@ -371,9 +507,11 @@ def test_a_broken_law_is_named_and_no_other(env_id: str, law: str, says: str) ->
     assert says in laws[0]
 
 
+CHECKS_BY_NAME = {check.__name__.removeprefix("check_"): check for check in CHECKS}
+
+
 def test_every_law_is_broken_here() -> None:
-    laws = {check.__name__.removeprefix("check_") for check in CHECKS}
-    assert {breaker.values[1] for breaker in BREAKERS} == laws
+    assert {breaker.values[1] for breaker in BREAKERS} == set(CHECKS_BY_NAME)
 
 
 def test_every_law_says_what_it_demands() -> None:
@@ -500,6 +638,25 @@ def test_what_was_made_is_closed(registered: Callable[..., str]) -> None:
             assert list(check(env_id)) in ([], [NO_GROUPS])
     assert len(made) >= len(CHECKS) - 1
     assert {id(env) for env in made} == {id(env) for env in closed}
+
+
+def test_secrets_that_nobody_names_are_said_to_be_unchecked(registered: Callable[..., str]) -> None:
+    class Frank(Addition):
+        def secrets(self, task: Task) -> Sequence[str]:
+            return ()
+
+    assert list(CHECKS_BY_NAME["secrecy"](registered(Frank))) == [
+        "No task names its secrets; define secrets(task) to have it checked that nothing gives them away."
+    ]
+
+
+def thrice(history: str, **settings: Any) -> MultiAttempt:
+    return MultiAttempt(Addition(**settings), 3, history)
+
+
+@pytest.mark.parametrize("history", ["feedback", "conversation"])
+def test_several_attempts_keep_every_law(history: str, registered: Callable[..., str]) -> None:
+    assert check_env(registered(f"{__name__}:thrice", kwargs={"history": history})) == [NO_GROUPS]
 
 
 def test_the_checker_uses_no_global_randomness() -> None:

@@ -234,6 +234,23 @@ def test_what_was_not_run_is_counted_and_every_test_is_run_for_a_fraction() -> N
     assert verdict.findings[0].title == "Time Limit Exceeded (0.5 s): 3 of 4 tests passed."
 
 
+def test_the_cases_together_have_a_limit_and_those_left_then_count_as_failed() -> None:
+    exam = Exam(tuple(Case("", "0", public=True) for _ in range(3)))
+    code = "import time\ntime.sleep(0.1)\nprint(0)"
+    verdict = judge(code, exam, total_seconds=0.01, fraction=True)
+    assert (verdict.outcome, verdict.reward) == (Outcome.TIMED_OUT, pytest.approx(1 / 3))
+    assert told(verdict) == "Time Limit Exceeded (0.01 s for all tests together): 1 of 3 tests passed, 2 not run."
+    assert judge(code, exam, total_seconds=0.01).reward == 0.0
+    assert judge(code, exam, total_seconds=600.0).passed
+
+
+def test_what_failed_is_told_before_what_was_not_run() -> None:
+    exam = Exam(tuple(Case("", "1", public=True) for _ in range(2)))
+    verdict = judged(exam, Run(0, stdout="2"), Run(-1, skipped=True))
+    assert verdict.outcome is Outcome.WRONG
+    assert verdict.findings[0].title == "Wrong Answer: 0 of 2 tests passed, 1 not run."
+
+
 def test_memory_and_output_have_limits() -> None:
     verdict = judge("table = [0] * 10**9", memory_mb=64)
     assert verdict.outcome is Outcome.OUT_OF_MEMORY

@@ -161,6 +161,7 @@ LEAKS = {
     "too much output": "print(text * 500_000)",
     "too much memory": "print(text, file=sys.stderr); x = [0] * 10**10",
     "too much time": "print(text, file=sys.stderr, flush=True); time.sleep(60)",
+    "which of its functions fails": "[a, b, c, d, e][int(text[2]) - 1]()",
     "the program's own file": "open('main.py', 'w').write('raise ' + text); raise ValueError",
 }
 
@@ -169,10 +170,12 @@ LEAKS = {
 @pytest.mark.parametrize("exam", [Exam(SUM.cases[1:]), Exam(TOTAL.cases[1:], TOTAL.function, TOTAL.parameters)])
 def test_no_hidden_input_leaks_through_what_a_program_does(leak: str, exam: Exam) -> None:
     code = "import os, sys, time\nHEAD = 'Traceback (most recent call last):\\n'\n"
+    code += "".join(f"def {name}(): raise ValueError\n" for name in "abcde")
     code += "def total(numbers, more):\n    text = f'{numbers[0]} {more}'\n    " + LEAKS[leak]
     code += "" if exam.function else "\nnumber, more = input().split()\ntotal([number], more)"
     verdict = judge(code, exam, seconds=1.0)
     assert not verdict.passed
+    assert "line" not in told(verdict)
     assert "31415" not in told(verdict) + str(redact(verdict))
     assert "31415" in told(verdict, reveal=True)
     assert explain(verdict, reveal=True).reveals_answer

@@ -44,6 +44,20 @@ def test_a_verdict_refuses_a_reward_that_is_not_finite(reward: float) -> None:
         Verdict(Outcome.WRONG, reward)
 
 
+@pytest.mark.parametrize("outcome", ["passed", True, None, "PASSED"])
+def test_a_verdict_refuses_an_outcome_of_another_type(outcome: Any) -> None:
+    with pytest.raises(TypeError, match=r"must be an Outcome, such as Outcome\.WRONG, not"):
+        Verdict(outcome, 1.0)
+
+
+@pytest.mark.parametrize(
+    "texts", [(7,), ("Too small.", {"You wrote": 3}), ("Too small.", {}, {"The sum is": None})], ids=str
+)
+def test_a_finding_refuses_what_is_not_text(texts: Any) -> None:
+    with pytest.raises(TypeError, match=r"A finding is told in str, not (int|NoneType)"):
+        Finding(*texts)
+
+
 @given(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**53), 2**53))
 def test_a_verdict_keeps_any_finite_reward_as_a_float(reward: float) -> None:
     kept = Verdict(Outcome.WRONG, reward).reward

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium
+import numpy as np
 import pytest
 from addition import ADDITION, BREAK_JUDGE, BREAK_WALL, BUG, GUESSING, TASKS, Addition, Guessing, answer, judge
 from gymnasium.error import ResetNeeded
@@ -63,10 +64,21 @@ def test_a_task_that_is_not_there_is_an_error_that_names_the_nearest() -> None:
         Addition().reset(options={"task_id": "add/1023-2005"})
 
 
-@pytest.mark.parametrize("task_id", ["", 7, ("add",)])
-def test_an_id_of_any_kind_that_is_not_there_is_not_found(task_id: Any) -> None:
+def test_an_id_that_is_like_no_other_is_not_found_either() -> None:
     with pytest.raises(TaskNotFound, match=r"loaded\.$"):
+        Addition().reset(options={"task_id": ""})
+
+
+@pytest.mark.parametrize("task_id", [7, ("add",), ["add"], b"add/1023-2004"], ids=repr)
+def test_an_id_that_is_not_text_is_refused(task_id: Any) -> None:
+    with pytest.raises(SettingError, match=r"task_id=.* is not offered; an id is a str"):
         Addition().reset(options={"task_id": task_id})
+
+
+@pytest.mark.parametrize("options", ["task_id", ["task_id"], 7, [("task_id", "add/1023-2004")]], ids=repr)
+def test_options_that_are_not_a_mapping_are_refused(options: Any) -> None:
+    with pytest.raises(SettingError, match="must be a mapping"):
+        Addition().reset(options=options)
 
 
 def test_an_option_that_is_not_known_is_an_error_that_names_the_nearest() -> None:
@@ -111,6 +123,17 @@ def test_what_the_policy_does_has_no_influence_on_which_tasks_come_next(family: 
         except JudgeError:
             continue
         assert idle.reset() == busy.reset()
+
+
+@pytest.mark.parametrize("seed", [np.int64(3), np.uint8(3)], ids=repr)
+def test_a_numpy_integer_is_a_seed(seed: Any) -> None:
+    assert Addition().reset(seed=seed) == Addition().reset(seed=3)
+
+
+@pytest.mark.parametrize("seed", ["12", 1.5, -1, [3], np.float64(3)], ids=repr)
+def test_another_seed_is_refused(seed: Any) -> None:
+    with pytest.raises(SettingError, match="a seed is None or an int of at least 0"):
+        Addition().reset(seed=seed)
 
 
 def test_choosing_by_id_uses_up_no_randomness() -> None:
@@ -236,6 +259,18 @@ def test_an_environment_knows_no_oracle_and_no_secrets_by_default() -> None:
     assert env.secrets(TASKS[0]) == ()
 
 
+@each_family
+def test_an_attempt_is_what_was_written_since_the_reset(family: Any) -> None:
+    env = family()
+    assert env.attempt == ""
+    for actions in (["7"], [RIGHT]) if family is Addition else (["7", "8"], ["9", RIGHT]):
+        env.reset(options=FIRST)
+        assert env.attempt == ""
+        for action in actions:
+            env.step(action)
+        assert env.attempt == "\n".join(actions)
+
+
 # What may be known
 
 
@@ -279,7 +314,14 @@ def test_feedback_keeps_the_limit_of_its_environment() -> None:
     ("settings", "message"),
     [
         ({"tasks": ()}, "No task is left.*loosen the filters"),
-        ({"limit": 0}, "limit=0"),
+        ({"limit": 0}, "limit=0 is not offered; it is an int of at least 1"),
+        ({"limit": "2000"}, "limit='2000'"),
+        ({"limit": None}, "limit=None"),
+        ({"limit": 1.5}, "limit=1.5"),
+        ({"limit": True}, "limit=True"),
+        ({"reveal": "false"}, "reveal='false' is not offered; it is True or False"),
+        ({"reveal": None}, "reveal=None"),
+        ({"reveal": 0}, "reveal=0"),
         ({"render_mode": "human"}, "render_mode='human' is not offered"),
     ],
 )
@@ -420,6 +462,27 @@ def test_copies_share_their_sandbox() -> None:
     env.sandbox = _Wall()  # type: ignore[attr-defined]
     twin = copy.deepcopy(env)
     assert twin.sandbox is env.sandbox  # type: ignore[attr-defined]
+
+
+class Opening(Addition):
+    """Opens a sandbox of its own, and closes it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._opened = True
+        self.closed: list[bool] = []
+
+    def close(self) -> None:
+        self.closed.append(self._opened)
+
+
+def test_a_copy_must_not_close_what_its_original_opened() -> None:
+    env = Opening()
+    twin, travelled = copy.deepcopy(env), pickle.loads(pickle.dumps(env))
+    for each in (env, twin, travelled):
+        each.close()
+    assert (env.closed, twin.closed) == ([True], [False])
+    assert travelled.closed == [True]  # another process has the sandbox to itself
 
 
 def test_a_judge_that_is_a_method_belongs_to_its_copy() -> None:

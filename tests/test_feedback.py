@@ -11,6 +11,9 @@ from sdpo_envs.feedback import LIMIT, excerpt, redact
 ANSWER = "\N{GREEK SMALL LETTER ALPHA}"
 """A letter that only answers are made of in these tests."""
 
+BIDIRECTIONAL = {"LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI"}
+"""What turns the direction of the text that follows, as the Unicode database calls it."""
+
 texts = st.text(st.characters(exclude_characters=ANSWER), max_size=400)
 labels = st.text(st.characters(exclude_characters=ANSWER + "\n"), max_size=20)
 answers = st.dictionaries(st.just(ANSWER), st.just(ANSWER * 9), max_size=1)
@@ -37,7 +40,8 @@ def test_feedback_on_a_failure_has_words_and_keeps_its_limit(verdict: Verdict, r
 def test_feedback_can_be_printed_and_encoded(verdict: Verdict, reveal: bool, limit: int) -> None:
     text = explain(verdict, reveal=reveal, limit=limit).text
     text.encode("utf-8")
-    assert not [each for each in text if unicodedata.category(each) == "Cc" and each not in "\n\t"]
+    assert not [each for each in text if unicodedata.category(each) in ("Cc", "Zl", "Zp") and each not in "\n\t"]
+    assert not [each for each in text if unicodedata.bidirectional(each) in BIDIRECTIONAL]
 
 
 @given(verdicts, limits)
@@ -158,7 +162,8 @@ def test_control_characters_and_surrogates_are_replaced() -> None:
 
 
 def test_the_neighbours_of_what_is_replaced_are_kept() -> None:
-    kept = " ~\xa0\ud7ff\ue000"
+    kept = " ~\xa0\ud7ff\ue000\u2027\u202f\u2065\u206a"
+    assert excerpt("\u2028\u2029\u202a\u202e\u2066\u2069") == "\N{REPLACEMENT CHARACTER}" * 6
     assert excerpt(kept) == kept
     assert excerpt("\x1f\x7f\x9f\ud800\udfff") == "\N{REPLACEMENT CHARACTER}" * 5
 

@@ -1,6 +1,7 @@
 """LiveCodeBench: the loader, the choice of tests, the environment; on rows made here, the bundled and the real ones."""
 
 import base64
+import functools
 import gzip
 import json
 import pickle
@@ -27,7 +28,9 @@ from sdpo_envs import (
     Verdict,
     check_env,
     explain,
+    livecodebench,
 )
+from sdpo_envs.codejudge import Case, judge_code
 from sdpo_envs.files import bundled
 from sdpo_envs.livecodebench import SHARDS, LiveCodeBench, LiveCodeBenchGroup, exam, judge_problem, load_problems
 
@@ -97,6 +100,9 @@ def ids(*args: Any, **settings: Any) -> list[str]:
 
 # Loading.
 
+SECONDS = ("time_limit_seconds", "total_seconds")
+UNOFFERED_SECONDS = (0, -1.5, float("nan"), float("inf"), "6", True)
+
 
 def test_a_problem_is_a_prompt_public_facts_and_tests_out_of_sight(source: Path) -> None:
     task = load_problems(source)[1]
@@ -134,7 +140,7 @@ def test_a_window_holds_its_first_day_and_not_its_last(source: Path) -> None:
 def test_filters_keep_what_they_name(source: Path) -> None:
     assert ids(source, difficulty="hard") == ["one"]
     assert ids(source, platform="atcoder", window=("2025-02-01", "2025-03-01")) == ["two"]
-    assert ids(source, exclude=["two", "unheard of"]) == ["one", "three"]
+    assert ids(source, exclude=["two"]) == ids(source, exclude={"two"}) == ["one", "three"]
 
 
 def test_release_n_is_the_first_n_files_of_a_folder(release: Path) -> None:
@@ -182,11 +188,20 @@ def test_the_hub_is_read_file_by_file_as_its_loading_script_cannot_be_run(
         ({"difficulty": "medum"}, "did you mean 'medium'"),
         ({"platform": "topcoder"}, r"Choose from \['atcoder'"),
         ({"tests": "private"}, r"Choose from \['public', 'hidden', 'half', 'all'\]"),
-        ({"sample": 0}, "sample=0 is not offered; it must be more than 0"),
+        ({"sample": 0}, "sample=0 is not offered; it must be a finite number above 0"),
+        ({"sample": 1.5}, "sample=1.5 is not offered; it must be a whole number"),
+        ({"exclude": "q1 q2"}, "exclude='q1 q2' is not offered; give a list of ids"),
+        ({"exclude": None}, "exclude=None is not offered; give a list of ids"),
+        ({"exclude": ["q2", "q11"]}, "no record of the source has the id 'q11'; did you mean 'q1'"),
         ({"reward": "dense"}, r"Choose from \['sparse', 'fraction'\]"),
-        ({"time_limit_seconds": 0}, "time_limit_seconds=0 is not offered"),
+        *(({name: value}, f"{name}={value!r} is not offered") for name in SECONDS for value in UNOFFERED_SECONDS),
+        ({"time_limit_seconds": None}, "time_limit_seconds=None is not offered"),
+        ({"memory_limit_mb": 512.5}, "memory_limit_mb=512.5 is not offered; it must be a whole number"),
+        ({"memory_limit_mb": True}, "memory_limit_mb=True is not offered"),
         ({"memory_limit_mb": -1}, "memory_limit_mb=-1 is not offered"),
         ({"sandbox": "none"}, "sandbox='none' is not offered"),
+        ({"sandbox": None}, "sandbox=None is not offered; give a Sandbox, or a name from"),
+        ({"sandbox": 3}, "sandbox=3 is not offered"),
         ({"window": ("1999-01-01", "1999-02-01")}, "No task is left"),
     ],
 )
@@ -200,8 +215,11 @@ def test_a_release_of_one_file_and_a_file_that_is_missing_are_errors(source: Pat
         load_problems(source, release="v6")
     with pytest.raises(SettingError, match="There is no file"):
         load_problems(source.with_name("nowhere.jsonl"))
-    with pytest.raises(SettingError, match="There is no file"):
-        load_problems(source.with_name("nowhere"))
+    for name in (str(source.with_name("nowhere")), "./nowhere", "nowhere"):
+        with pytest.raises(SettingError, match="There is no file"):
+            load_problems(name)
+    with pytest.raises(SettingError, match="source=3 is not offered"):
+        load_problems(3)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -368,6 +386,7 @@ def test_limits_reach_the_sandbox(source: Path) -> None:
     )
     assert sandbox.given is not None
     assert (sandbox.given.seconds, sandbox.given.memory_mb, sandbox.given.timeouts) == (2.5, 99, 1)
+    assert sandbox.given.total_seconds == 60.0
 
 
 def test_a_broken_wall_is_an_error_and_the_action_may_be_tried_again(source: Path) -> None:
@@ -419,6 +438,23 @@ def test_attempts_of_a_group_share_tasks_and_sandbox_and_learn_of_a_peer(source:
     _, rewards, *_, infos = envs.step([fenced("print(0)"), fenced(SUM), "no idea"])
     assert rewards.tolist() == [0.0, 1.0, 0.0]
     assert [feedback.peer for feedback in infos["feedback"]] == [fenced(SUM), None, fenced(SUM)]
+
+
+def test_a_group_reads_the_tests_of_its_problem_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, count = write(tmp_path / "rows.jsonl", *(row(f"q{number}") for number in range(20))), 0
+    read = livecodebench.read_cases
+
+    def counting(*args: Any, **settings: Any) -> list[Case]:
+        nonlocal count
+        count += 1
+        return read(*args, **settings)
+
+    monkeypatch.setattr(livecodebench, "read_cases", counting)
+    sandbox = FakeSandbox([Run(0)] * len(HIDDEN))
+    envs = LiveCodeBenchGroup(num_envs=40, group_size=2, source=source, tests="hidden", sandbox=sandbox)
+    envs.reset(options={"task_id": [f"q{number}" for number in range(20)]})
+    envs.step([fenced(SUM)] * 40)
+    assert count == 20
 
 
 def test_gymnasium_makes_it_by_name(source: Path) -> None:
@@ -543,9 +579,11 @@ def test_programs_that_livecodebench_graded_right_pass_the_public_tests() -> Non
     by_id = {task.id: task for task in tasks}
     programs = [each for each in rows_of("solutions/qwen2.5-7b_codegen.jsonl.gz") if each["graded"]]
 
+    grade = functools.partial(judge_code, sandbox=wall(), seconds=6.0, memory_mb=1024)
+
     def judge(program: dict[str, Any]) -> Verdict:
         task = by_id[program["question_id"]]
-        return judge_problem(task, program["output"], sandbox=wall(), seconds=6.0, memory_mb=1024)
+        return judge_problem(task, program["output"], grade=grade)
 
     with ThreadPoolExecutor(2) as threads:
         verdicts = list(threads.map(judge, programs))

@@ -37,7 +37,7 @@ def test_the_environment_of_your_own_keeps_the_contract(tmp_path: Path, monkeypa
     importlib.import_module("readme_sum")
     try:
         left_out = sdpo_envs.check_env("my/Sum-v0")
-        assert all("oracle" in reason or "JSON" in reason for reason in left_out), left_out
+        assert all(re.search("oracle|secrets|JSON", reason) for reason in left_out), left_out
         envs = gymnasium.make_vec("my/Sum-v0", num_envs=4, group_size=2)
         envs.reset(seed=0)
         assert len(envs.step(["1", "2", "3", "x"])[1]) == 4

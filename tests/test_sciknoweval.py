@@ -306,6 +306,9 @@ def test_a_domain_cannot_be_chosen_within_one_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [
+        ({"domain": None}, "domain=None is not offered"),
+        ({"domain": 3}, "domain=3 is not offered"),
+        ({"source": 3}, "source=3 is not offered; give a path"),
         ({"domain": "phisics"}, "domain='phisics' is not offered; did you mean 'physics'?"),
         ({"domain": ["biology", "chemestry"]}, "domain='chemestry' is not offered; did you mean 'chemistry'?"),
         ({"split": "validation"}, "split='validation' is not offered"),

@@ -1,5 +1,6 @@
 import gzip
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,8 @@ def test_an_empty_file_holds_no_records(tmp_path: Path) -> None:
         ('{"id": "1"}\n\n7', r"train\.jsonl line 3: a record must be a JSON object, not int"),
         ('[{"id": "1"}, "two"]', r"train\.jsonl row 1: a record must be a JSON object, not str"),
         ('[{"id": "1"}', r"train\.jsonl: this is not JSON"),
-        ('\ufeff{"id": "1"}', r"train\.jsonl line 1: this is not JSON.*BOM"),
+        ("[" * 100_000, r"train\.jsonl: this is not JSON"),
+        ('{"id": ' + "9" * 5000 + "}", r"train\.jsonl line 1: this is not JSON"),
     ],
 )
 def test_a_malformed_file_is_an_error_that_names_the_place(tmp_path: Path, text: str, message: str) -> None:
@@ -118,10 +120,73 @@ def test_a_download_that_broke_off_is_an_error_that_names_it(tmp_path: Path) -> 
         load_records(tmp_path / "train.jsonl.gz")
 
 
-@pytest.mark.parametrize("name", ["no_such.jsonl", "no_such.json", "no/such.jsonl.gz", "/no/such/folder"])
-def test_a_file_that_does_not_exist_is_not_looked_for_on_the_hub(name: str) -> None:
-    with pytest.raises(SettingError, match=f"There is no file '{name}'"):
+@pytest.mark.parametrize("gz", ["", ".gz"])
+@pytest.mark.parametrize("text", ['{"id": "1"}', '[{"id": "1"}]'])
+def test_a_byte_order_mark_is_read_over(tmp_path: Path, gz: str, text: str) -> None:
+    path = _write(tmp_path / f"train.jsonl{gz}", "\ufeff" + text)
+    assert [record.row for record in load_records(path)] == [{"id": "1"}]
+
+
+def test_a_download_that_was_garbled_is_an_error_that_names_it(tmp_path: Path) -> None:
+    whole = gzip.compress(json.dumps(ROWS).encode() * 50)
+    (tmp_path / "train.jsonl.gz").write_bytes(whole[:10] + b"\xff" * 20 + whole[30:])
+    with pytest.raises(RecordError, match=r"train\.jsonl\.gz: this is not a whole text file"):
+        load_records(tmp_path / "train.jsonl.gz")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "no_such.jsonl",
+            "no_such.json",
+            "no/such.jsonl.gz",
+            "/no/such/folder",
+            "./data",
+            "../data",
+            "~/data",
+            "data",
+        ),
+        *("a/b/c", "owner/name@", "owner/na me", "owner/name\n", "hf://datasets/owner/name"),
+    ],
+)
+def test_what_is_no_file_and_no_name_of_the_hub_is_not_looked_for_there(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(SettingError, match=re.escape(f"There is no file or folder {name!r}")):
         load_records(name)
+
+
+@pytest.mark.parametrize("source", [3, None, b"train.json"])
+def test_a_source_that_is_no_path_is_an_error(source: Any) -> None:
+    with pytest.raises(SettingError, match="is not offered; give a path, or 'owner/name'"):
+        load_records(source)
+
+
+@pytest.mark.parametrize(
+    "error", [ConnectionError("no route"), FileNotFoundError("no such data set"), ValueError("Unknown split")]
+)
+def test_a_data_set_that_cannot_be_loaded_is_an_error_that_says_what_to_check(
+    error: Exception, datasets: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any, **keywords: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(datasets, "load_dataset", fail)
+    with pytest.raises(SettingError, match=rf"^owner/name \[test\]: .*Check the name.*\({error}\)") as raised:
+        load_records("owner/name")
+    assert raised.value.__cause__ is error
+
+
+@pytest.mark.parametrize(("source", "keywords"), [("a/b", {}), ("a/b@refs/pr/6", {"revision": "refs/pr/6"})])
+def test_a_name_of_the_hub_may_have_a_revision(
+    source: str, keywords: dict[str, str], datasets: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(datasets, "load_dataset", lambda name, **given: asked.append((name, given)) or ROWS)
+    assert [record.row for record in load_records(source, "train")] == ROWS
+    assert asked == [("a/b", {"split": "train"} | keywords)]
 
 
 def test_keywords_that_a_file_has_no_use_for_are_refused(tmp_path: Path) -> None:

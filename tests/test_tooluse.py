@@ -519,3 +519,8 @@ def _released_scorer(action: str, task: Task) -> bool:
     for each in task.answer.right:
         right |= each.arguments
     return names == Counter(each.name for each in task.answer.right) and merged == right
+
+
+def test_a_source_that_is_no_path_is_an_error() -> None:
+    with pytest.raises(SettingError, match="source=3 is not offered; give a path"):
+        ToolUse(source=3)  # type: ignore[arg-type]

@@ -131,6 +131,12 @@ def test_a_list_of_seeds_of_another_length_is_refused(seed: list[int]) -> None:
         addition(4, 2).reset(seed=seed)
 
 
+@pytest.mark.parametrize("seed", ["12", 1.5, -1, [-1, 2], ["1", "2"], [1.5, 2]], ids=repr)
+def test_what_is_not_a_seed_is_refused(seed: Any) -> None:
+    with pytest.raises(SettingError, match=r"seed=.* is not offered"):
+        addition(4, 2).reset(seed=seed)
+
+
 def test_seeds_that_differ_within_a_group_are_refused() -> None:
     with pytest.raises(SettingError, match="seed differs within a group"):
         addition(4, 2).reset(seed=[1, 1, 2, 3])
@@ -178,6 +184,18 @@ def test_tasks_are_chosen_by_id_for_all_groups_or_for_each() -> None:
 def test_ids_for_another_number_of_groups_are_refused() -> None:
     with pytest.raises(SettingError, match="task_id needs 2 values"):
         addition(4, 2).reset(options={"task_id": [FIRST.id]})
+
+
+@pytest.mark.parametrize("task_id", [3, [3, 4]], ids=repr)
+def test_ids_that_are_not_text_are_refused(task_id: Any) -> None:
+    with pytest.raises(SettingError, match="task_id=3 is not offered"):
+        addition(4, 2).reset(options={"task_id": task_id})
+
+
+def test_options_that_are_not_a_mapping_are_refused() -> None:
+    options: Any = ["task_id"]
+    with pytest.raises(SettingError, match="must be a mapping"):
+        addition(4, 2).reset(options=options)
 
 
 def test_a_task_that_is_not_there_is_an_error() -> None:
@@ -301,6 +319,25 @@ def test_another_number_of_actions_is_refused(actions: Any) -> None:
     envs.reset()
     with pytest.raises(ActionError, match=f"must be 4 strings, one per slot, not a {type(actions).__name__} of"):
         envs.step(actions)
+
+
+@pytest.mark.parametrize(
+    "actions",
+    [None, 7, iter(["7"] * 4), set("7890"), dict.fromkeys(range(4), "7")],
+    ids=lambda actions: type(actions).__name__,
+)
+def test_actions_that_are_not_a_sequence_are_refused(actions: Any) -> None:
+    envs = addition(4, 2)
+    envs.reset()
+    with pytest.raises(ActionError, match=f"must be 4 strings, one per slot, not a {type(actions).__name__}"):
+        envs.step(actions)
+
+
+def test_an_array_of_actions_can_be_taken() -> None:
+    envs = addition(2, 2)
+    envs.reset(options=ON_FIRST)
+    actions: Any = np.array([RIGHT, "7"])
+    assert envs.step(actions)[1].tolist() == [1.0, 0.0]
 
 
 def test_an_action_that_is_not_text_is_refused_before_any_slot_steps() -> None:
@@ -542,6 +579,30 @@ def test_only_waiting_slots_get_threads_and_closing_ends_them(family: Any) -> No
     assert threading.active_count() == before
 
 
+@pytest.mark.parametrize("family", [Addition, WaitingAddition])
+def test_a_closed_environment_can_be_used_again(family: Any) -> None:
+    envs = GroupEnv(family, 2, 2)
+    for _ in range(2):
+        envs.reset(options=ON_FIRST)
+        assert envs.step([RIGHT, "7"])[1].tolist() == [1.0, 0.0]
+        envs.close_extras()
+    assert envs._threads is None
+
+
+@pytest.mark.parametrize("travel", [copy.deepcopy, lambda envs: pickle.loads(pickle.dumps(envs))])
+@pytest.mark.parametrize("family", [Addition, WaitingAddition])
+def test_a_copy_of_a_group_goes_on_by_itself(family: Any, travel: Any) -> None:
+    envs = GroupEnv(family, 2, 2)
+    envs.reset(options=ON_FIRST)
+    envs.step(["7", "8"])
+    envs.reset(options=ON_FIRST)
+    twin = travel(envs)
+    assert twin.step([RIGHT, "7"])[1].tolist() == [1.0, 0.0]
+    assert envs.step(["7", RIGHT])[1].tolist() == [0.0, 1.0]
+    twin.close()
+    envs.close()
+
+
 def test_threads_change_nothing_in_what_a_step_returns() -> None:
     steps = []
     for family in (Addition, WaitingAddition):
@@ -606,7 +667,16 @@ def test_a_group_env_takes_wrapped_environments() -> None:
     envs.step(["7", "8"])
     _, rewards, _, _, infos = envs.step([RIGHT, "9"])
     assert rewards.tolist() == [1.0, 0.0]
-    assert peers(infos) == [None, f"7\n{RIGHT}"]
+    assert peers(infos) == [None, RIGHT]
+
+
+def test_a_peer_of_several_attempts_is_the_attempt_that_succeeded_alone() -> None:
+    envs = GroupEnv(lambda: MultiAttempt(Guessing(guesses=2), attempts=2), 2, 2)
+    envs.reset(options=ON_FIRST)
+    for actions in (["1", "1"], ["2", "2"], ["3", "3"]):
+        envs.step(actions)
+    *_, infos = envs.step([RIGHT, "4"])
+    assert peers(infos) == [None, f"3\n{RIGHT}"]
 
 
 def test_broken_attempts_of_wrapped_environments_say_so() -> None:

@@ -204,7 +204,7 @@ def test_when_nothing_fits_the_bare_question_is_left(history: str) -> None:
     assert step[0] == QUESTION
 
 
-@given(st.lists(st.sampled_from(["7", "9999", "x" * 40]), max_size=7), st.integers(0, 200))
+@given(st.lists(st.sampled_from(["7", "9999", "x" * 40]), max_size=7), st.integers(1, 200))
 def test_history_keeps_its_limit(actions: list[str], limit: int) -> None:
     *_, last = play(MultiAttempt(Addition(), attempts=9, history="conversation", limit=limit), *actions)
     told = last[-1]["messages"][1:]
@@ -243,10 +243,12 @@ def test_every_attempt_is_at_the_task_that_was_drawn() -> None:
 # Gymnasium
 
 
-@pytest.mark.parametrize("attempts", [0, -1])
-def test_less_than_one_attempt_is_refused(attempts: int) -> None:
-    with pytest.raises(SettingError, match=f"attempts={attempts}"):
-        MultiAttempt(Addition(), attempts)
+@pytest.mark.parametrize("number", [0, -1, 2.5, "3", None, True], ids=repr)
+@pytest.mark.parametrize("name", ["attempts", "limit"])
+def test_what_is_not_a_whole_number_of_at_least_one_is_refused(name: str, number: Any) -> None:
+    settings: dict[str, Any] = {"attempts": 2, name: number}
+    with pytest.raises(SettingError, match=f"{name}={number!r} is not offered; it is an int of at least 1"):
+        MultiAttempt(Addition(), **settings)
 
 
 def test_an_unknown_history_is_refused() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from dataclasses import field as _field
 from typing import Protocol, runtime_checkable
 
-from sdpo_envs.errors import choose
+from sdpo_envs.errors import SettingError, choose
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,8 @@ class Program:
         output_kb: Limit on standard output and on standard error, each, in KiB.
         processes: How many processes and threads a run may have alive at once, itself included.
         timeouts: After this many timed-out runs the remaining inputs are given up; ``None`` runs them all.
+        total_seconds: Once all runs together took so much wall-clock time, the remaining inputs are given up; the run
+            that is under way then goes on. ``None`` for no such limit.
     """
 
     files: Mapping[str, str]
@@ -35,6 +37,7 @@ class Program:
     output_kb: int = 1024
     processes: int = 16
     timeouts: int | None = 1
+    total_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ class Run:
         timed_out: It was ended because it reached `Program.seconds`.
         out_of_memory: It failed because it reached `Program.memory_mb`.
         too_much_output: It was ended because it wrote more than `Program.output_kb`.
-        skipped: It was never started, see `Program.timeouts`.
+        skipped: It was never started, see `Program.timeouts` and `Program.total_seconds`.
     """
 
     exit_code: int
@@ -97,6 +100,10 @@ def open_sandbox(sandbox: Sandbox | str = "local") -> Sandbox:
     """Return `sandbox` itself, or a new one of the named kind, such as ``"local"``.
 
     Raises:
-        SettingError: no wall has that name.
+        SettingError: no wall has that name, or it is neither a name nor a sandbox.
     """
-    return _WALLS[choose("sandbox", sandbox, _WALLS)]() if isinstance(sandbox, str) else sandbox
+    if isinstance(sandbox, Sandbox):
+        return sandbox
+    if not isinstance(sandbox, str):
+        raise SettingError(f"sandbox={sandbox!r} is not offered; give a Sandbox, or a name from {sorted(_WALLS)}.")
+    return _WALLS[choose("sandbox", sandbox, _WALLS)]()

@@ -56,8 +56,9 @@ class WorkerPool:
         """
         runs: list[Run] = []
         with self._crew().borrow() as worker:
+            start = time.monotonic()
             for stdin in program.inputs:
-                given_up = program.timeouts is not None and sum(run.timed_out for run in runs) >= program.timeouts
+                given_up = _used_up(program, runs, time.monotonic() - start)
                 runs.append(Run(exit_code=-1, skipped=True) if given_up else worker.run(program, stdin))
         return tuple(runs)
 
@@ -83,6 +84,13 @@ class WorkerPool:
             self._crews[pid].disown()
         workers = [_Worker(self._command, self._advice) for _ in range(self._size)]
         return self._crews.setdefault(os.getpid(), _Crew(workers))
+
+
+def _used_up(program: Program, runs: Sequence[Run], seconds: float) -> bool:
+    """Whether the runs so far used up what all runs of the program are allowed."""
+    if program.total_seconds is not None and seconds >= program.total_seconds:
+        return True
+    return program.timeouts is not None and sum(run.timed_out for run in runs) >= program.timeouts
 
 
 class _Crew:

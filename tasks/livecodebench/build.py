@@ -99,9 +99,27 @@ def record(problem: Problem) -> dict[str, str]:
 
 
 def wrong_solutions(problem: Problem) -> Iterator[dict[str, str]]:
-    """Yield the mistakes as rows of `wrong_solutions.jsonl`."""
-    for mistake in problem.mistakes:
+    """Yield the mistakes as rows of `wrong_solutions.jsonl`, and a malformed and a crashed one if these lack it."""
+    by_hand = {mistake["outcome"] for mistake in problem.mistakes}
+    added = [mistake for mistake in (unfenced(problem), crashing(problem)) if mistake["outcome"] not in by_hand]
+    for mistake in [*problem.mistakes, *added]:
         yield {"question_id": problem.id, **{key: mistake[key] for key in ("code", "outcome", "why")}}
+
+
+def unfenced(problem: Problem) -> dict[str, str]:
+    """Return the solution as an answer in which it is not fenced."""
+    return {"code": problem.solution, "outcome": "malformed", "why": "The program has no fence around it."}
+
+
+def crashing(problem: Problem) -> dict[str, str]:
+    """Return the solution, changed to ask for more than it is given."""
+    if problem.starter_code:
+        method = f"def {function_name(problem)}(self, "
+        code, why = problem.solution.replace(method, f"{method}more, "), "It takes one argument more than it is given."
+    else:
+        code, why = f"{problem.solution}\ninput()\n", "It reads one line more than there is."
+    assert code != problem.solution, f"{problem.id}: the solution could not be changed to crash"
+    return {"code": code, "outcome": "crashed", "why": why}
 
 
 def public_tests(problem: Problem) -> list[dict[str, str]]:

@@ -12,6 +12,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,15 @@ def test_after_so_many_timeouts_the_rest_is_skipped(timeouts: int | None, skippe
     runs = sandbox.run(Program({"main.py": source}, ("python", "main.py"), inputs, seconds=0.2, timeouts=timeouts))
     assert [run.skipped for run in runs] == [False] * (5 - skipped) + [True] * skipped
     assert all(run == Run(-1, skipped=True) for run in runs if run.skipped)
+
+
+@pytest.mark.parametrize(("total_seconds", "skipped"), [(0.01, 2), (600.0, 0), (None, 0)])
+def test_after_so_much_time_of_all_runs_the_rest_is_skipped(
+    total_seconds: float | None, skipped: int, sandbox: LocalSandbox
+) -> None:
+    program = Program({"main.py": "import time\ntime.sleep(0.05)"}, ("python", "main.py"), ("", "", ""))
+    runs = sandbox.run(replace(program, total_seconds=total_seconds))
+    assert runs == (Run(0),) * (3 - skipped) + (Run(-1, skipped=True),) * skipped
 
 
 @pytest.mark.parametrize("argv", [(), ("python",), ("python", "-c", "1"), ("python", "other.py"), ("bash", "main.py")])
