@@ -70,6 +70,7 @@ class FeedbackEnv(gymnasium.Env[str, str]):
         self._task: Task | None = None
         self._transcript: list[str] = []
         self._actions: list[str] = []
+        self._accepted = ""
         self._running = False
 
     @property
@@ -147,13 +148,12 @@ class FeedbackEnv(gymnasium.Env[str, str]):
             raise ActionError(f"An action must be a str, not {type(action).__name__}; pass the text the policy wrote.")
         if not self._running:
             raise ResetNeeded("This episode has ended, or none has begun; call reset() before step().")
-        self._transcript.append(f"> {action}")
-        self._actions.append(action)
+        self._accepted = action
         return action
 
     def proceed(self, observation: str, feedback: Feedback = _UNDECIDED) -> Step:
         """End this step and go on with the episode."""
-        self._transcript.append(observation)
+        self._record(observation)
         return observation, 0.0, False, False, {"task_id": self.task.id, "verdict": None, "feedback": feedback}
 
     def conclude(self, verdict: Verdict) -> Step:
@@ -161,7 +161,7 @@ class FeedbackEnv(gymnasium.Env[str, str]):
         feedback = explain(verdict, reveal=self.reveal, limit=self.limit)
         shown = verdict if self.reveal else redact(verdict)
         self._running = False
-        self._transcript.append(f"{verdict.outcome.name} (reward {verdict.reward:g})\n{feedback}".rstrip())
+        self._record(f"{verdict.outcome.name} (reward {verdict.reward:g})\n{feedback}".rstrip())
         info = {"task_id": self.task.id, "verdict": shown, "feedback": feedback}
         return feedback.text, verdict.reward, True, False, info
 
@@ -183,6 +183,11 @@ class FeedbackEnv(gymnasium.Env[str, str]):
                 setattr(twin, name, copy.deepcopy(value, memo))
         twin._opened = False
         return twin
+
+    def _record(self, reply: str) -> None:
+        # Only now, as an action whose judge broke may be tried again.
+        self._actions.append(self._accepted)
+        self._transcript += [f"> {self._accepted}", reply]
 
     def _draw(self) -> Task:
         return self.tasks[int(self.np_random.random() * len(self.tasks))]

@@ -45,7 +45,6 @@ class MultiAttempt(gymnasium.Wrapper[str, str, str, str], RecordConstructorArgs)
         self.limit = natural("limit", limit)
         self._question = ""
         self._task_id = ""
-        self._action: list[str] = []
         self._earlier: list[tuple[str, str]] = []
         self._tried = 0
 
@@ -53,21 +52,19 @@ class MultiAttempt(gymnasium.Wrapper[str, str, str, str], RecordConstructorArgs)
         """Choose a task and show it, with no history yet."""
         self._question, info = self.env.reset(seed=seed, options=options)
         self._task_id = info["task_id"]
-        self._action, self._earlier, self._tried = [], [], 0
+        self._earlier, self._tried = [], 0
         return self._question, self._told(info)
 
     def step(self, action: str) -> Step:
         """Take one action of the current attempt; when the attempt fails and another is left, begin that one."""
         observation, reward, terminated, truncated, info = self.env.step(action)
-        self._action.append(action)
         if not terminated and not truncated:
             return observation, float(reward), False, False, self._told(info)
         self._tried += 1
         verdict = info["verdict"]
         if verdict is None or verdict.passed or self._tried == self.attempts:
             return observation, float(reward), terminated, truncated, self._told(info)
-        self._earlier.append(("\n".join(self._action), str(info["feedback"])))
-        self._action = []
+        self._earlier.append((self.env.get_wrapper_attr("attempt"), str(info["feedback"])))
         self._forget()
         self._question, _ = self.env.reset(options={"task_id": self._task_id})
         return self._prompt(), 0.0, False, False, self._told(info)

@@ -234,6 +234,7 @@ def test_broken_machinery_is_raised_and_the_episode_can_go_on(family: Any, actio
     with pytest.raises(error):
         env.step(action)
     assert env.step(RIGHT)[1] == 1.0
+    assert env.attempt == RIGHT
 
 
 def test_a_bug_in_a_judge_is_raised_as_it_is() -> None:
