@@ -1,5 +1,11 @@
-"""Puts facts into words: `explain(verdict)` gives `Feedback`, within a length, with or without the answer."""
+"""Puts facts into words: `explain(verdict)` gives `Feedback`, within a length, with or without the answer.
 
+Most of these texts were written by the policy, or by its program: they may imitate our words, hide something, or speak
+to the reader. So only titles and labels begin a line. A text stands on the line of its label, or below it, each of its
+lines indented; nothing it holds can end that. What is invisible in it, or moves what stands around it, is escaped.
+"""
+
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -21,11 +27,11 @@ _IN_A_WORD = {
     Outcome.NOT_RUN: "The answer was not run.",
 }
 
-# Terminals obey control characters, line separators (U+2028 on) and bidirectional overrides (U+202A on, U+2066 on), and
-# UTF-8 cannot encode surrogates; all of them come from the policy.
-_CONTROL = (*range(32), *range(127, 160), *range(0x2028, 0x202F), *range(0x2066, 0x206A))
-_UNPRINTABLE = dict.fromkeys([*_CONTROL, *range(0xD800, 0xE000)], "\N{REPLACEMENT CHARACTER}")
-del _UNPRINTABLE[ord("\n")], _UNPRINTABLE[ord("\t")]
+_INDENT = "    "
+_JOINERS = "\u200c\u200d"
+"""Invisible, but words of Persian and of Indian languages are spelled with them."""
+_TAGS = 0xE0000
+"""From here on Unicode has letters that are not seen, and nothing that is."""
 
 
 def explain(verdict: Verdict, *, reveal: bool = False, limit: int = LIMIT) -> Feedback:
@@ -48,7 +54,7 @@ def explain(verdict: Verdict, *, reveal: bool = False, limit: int = LIMIT) -> Fe
     text, answer_at = "", limit
     for finding in verdict.findings:
         answer = _fields(finding.answer) if reveal else ""
-        block = "\n".join(filter(None, [excerpt(finding.title), _fields(finding.details), answer]))
+        block = "\n".join(filter(None, [_indented(excerpt(finding.title)), _fields(finding.details), answer]))
         joined = f"{text}\n\n{block}" if text else block
         if text and len(joined) > limit:
             break
@@ -57,7 +63,7 @@ def explain(verdict: Verdict, *, reveal: bool = False, limit: int = LIMIT) -> Fe
         text = joined
     text = text or _IN_A_WORD[verdict.outcome]
     told = len(text) if len(text) <= limit else limit - len("...")
-    return Feedback(excerpt(text, limit, lines=None), reveals_answer=told > answer_at)
+    return Feedback(_cut(text, limit, len(text) > limit), reveals_answer=told > answer_at)
 
 
 def redact(verdict: Verdict) -> Verdict:
@@ -69,18 +75,54 @@ def redact(verdict: Verdict) -> Verdict:
 
 def excerpt(text: str, limit: int = _FIELD_LIMIT, lines: int | None = _FIELD_LINES) -> str:
     """Return the start of `text`, printable, of at most `limit` characters and so many `lines`; ``...`` marks a cut."""
-    kept = text if len(text) <= limit else text[:limit]
+    kept = text[:limit]
     if lines is not None and kept.count("\n") >= lines:
         kept = "\n".join(kept.split("\n", lines)[:lines])
-    if len(kept) < len(text.rstrip("\n")):
-        kept = (kept if len(kept) + 3 <= limit else kept[: max(0, limit - 3)]) + "..."[:limit]
-    return kept if kept.isprintable() else kept.translate(_UNPRINTABLE)
+    shown = printable(kept)
+    return _cut(shown, limit, len(shown) > limit or len(kept) < len(text.rstrip("\n")))
+
+
+def printable(text: str) -> str:
+    r"""Return `text` with an escape such as ``\x1b`` for each character that is not seen, other than spaces and breaks.
+
+    These are control characters, which terminals obey, other breaks of lines than ``\n``, what turns the direction of
+    writing, letters that nobody sees, and halves of surrogate pairs, which UTF-8 cannot encode.
+    """
+    return text if text.isascii() and text.isprintable() else text.translate(_ESCAPES)
+
+
+class _Escapes:
+    """What `str.translate` asks for each character."""
+
+    def __getitem__(self, number: int) -> str:
+        character = chr(number)
+        if character in ("\n", "\t") or (number < _TAGS and _seen(character)):
+            raise LookupError("It stays as it is.")
+        return repr(character)[1:-1] if not character.isprintable() else f"\\U{number:08x}"
+
+
+def _seen(character: str) -> bool:
+    return character.isprintable() or character in _JOINERS or unicodedata.category(character) == "Zs"
+
+
+_ESCAPES = _Escapes()
+
+
+def _cut(text: str, limit: int, cut: bool) -> str:
+    return text[: max(0, limit - 3)] + "..."[:limit] if cut else text
 
 
 def _fields(texts: Mapping[str, str]) -> str:
-    return "\n".join(_field(label, text) for label, text in texts.items())
+    return "\n".join(_field(excerpt(label, lines=1), text) for label, text in texts.items())
 
 
 def _field(label: str, text: str) -> str:
     told = excerpt(text).rstrip("\n")
-    return f"{label}:\n{told}" if "\n" in told else f"{label}: {told}"
+    if "\n" in told:
+        return f"{label}:\n{_INDENT}{_indented(told)}"
+    return f"{label}: {told}" if told else label
+
+
+def _indented(text: str) -> str:
+    """Indent every line but the first."""
+    return text.replace("\n", f"\n{_INDENT}")

@@ -29,6 +29,7 @@ from sdpo_envs.parsing import code_block
 from sdpo_envs.sandbox import Sandbox, open_sandbox
 from sdpo_envs.tasks import Record, hub_name, leave_out, load_dataset, load_records, load_tasks
 from sdpo_envs.testcases import parse, read_cases, read_tests
+from sdpo_envs.trials import stopping
 from sdpo_envs.vector import GroupEnv
 
 SHARDS = ("test.jsonl", "test2.jsonl", "test3.jsonl", "test4.jsonl", "test5.jsonl", "test6.jsonl")
@@ -107,6 +108,9 @@ class LiveCodeBench(JudgedEnv):
         time_limit_seconds: Of each test.
         total_seconds: Of all tests of one attempt together. Those that are left then are not run and count as failed.
         memory_limit_mb: Of each test, in MiB. (SDPO's; LiveCodeBench allows 4096.)
+        isolated: Whether each test has a process of its own from the start; `judge_code` tells what else happens.
+        stop: After what the tests that are left are not run, ``"failure"``, ``"timeout"`` or ``"never"``; `judge_code`
+            tells more. None for ``"never"`` with the fraction, which needs it, and else ``"timeout"``.
         reveal: Whether feedback shows hidden tests.
         limit: Most characters of one feedback text.
         render_mode: None or ``"ansi"``.
@@ -135,13 +139,16 @@ class LiveCodeBench(JudgedEnv):
         time_limit_seconds: float = 6.0,
         total_seconds: float = 60.0,
         memory_limit_mb: int = 1024,
+        isolated: bool = False,
+        stop: str | None = None,
         reveal: bool = False,
         limit: int = LIMIT,
         render_mode: str | None = None,
     ) -> None:
         choose("reward", reward, REWARDS)
         _require_positive(time_limit_seconds=time_limit_seconds, total_seconds=total_seconds)
-        _require_whole(memory_limit_mb=memory_limit_mb)
+        _require_positive(int, memory_limit_mb=memory_limit_mb)
+        stop = stopping(stop, reward == "fraction")
         tasks = load_problems(
             source,
             release=release,
@@ -161,6 +168,8 @@ class LiveCodeBench(JudgedEnv):
             memory_mb=memory_limit_mb,
             total_seconds=total_seconds,
             fraction=reward == "fraction",
+            isolated=isolated,
+            stop=stop,
         )
         judge = functools.partial(judge_problem, grade=grade)
         super().__init__(tasks, judge, reveal=reveal, limit=limit, render_mode=render_mode)
@@ -228,7 +237,7 @@ def load_problems(
     """
     choose("tests", tests, TESTS)
     if sample is not None:
-        _require_whole(sample=sample)
+        _require_positive(int, sample=sample)
     wanted = {name: value for name, value in (("difficulty", difficulty), ("platform", platform)) if value is not None}
     for name, value in wanted.items():
         choose(name, value, _FILTERS[name])
@@ -362,17 +371,11 @@ def _require_tests(records: Sequence[Record], tests: str) -> None:
         )
 
 
-def _require_positive(**values: float) -> None:
+def _require_positive(kind: type = float, **values: float) -> None:
     for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-            raise SettingError(f"{name}={value!r} is not offered; it must be a finite number above 0.")
-
-
-def _require_whole(**values: int) -> None:
-    _require_positive(**values)
-    for name, value in values.items():
-        if not isinstance(value, int):
-            raise SettingError(f"{name}={value!r} is not offered; it must be a whole number, an int.")
+        if isinstance(value, bool) or not isinstance(value, (int, kind)) or not 0 < value < math.inf:
+            wanted = "a whole number, an int," if kind is int else "a finite number"
+            raise SettingError(f"{name}={value!r} is not offered; it must be {wanted} above 0.")
 
 
 def _dates(window: str | tuple[str, str] | None) -> tuple[date, date]:

@@ -16,7 +16,8 @@ PACKAGES = ("sdpo_envs", "sdpo_agent")
 ROWS = (
     ("core", "errors"),
     ("files",),
-    ("parsing", "feedback", "tasks", "sandbox", "apidoc", "codejudge", "testcases"),
+    ("parsing", "feedback", "tasks", "sandbox", "apidoc"),
+    ("comparison", "pythoncode", "trials", "codejudge", "testcases"),
     ("spaces", "env", "vector", "wrappers"),
 )
 FAMILIES = ("livecodebench", "sciknoweval", "tooluse")
@@ -27,7 +28,7 @@ APART = {
 }
 """What stands beside the rows, and what of them it may import. Families are reached by `gymnasium.make`."""
 LIBRARIES = {"gymnasium", "numpy"}
-WITH_LIBRARIES = {*ROWS[3], *FAMILIES, *APART}
+WITH_LIBRARIES = {*ROWS[-1], *FAMILIES, *APART}
 """What may import `LIBRARIES`; all else keeps to the standard library. Extras are imported by `errors.require`."""
 
 FORBIDDEN_NAMES = {"util", "utils", "helper", "helpers", "common", "misc", "base", "manager", "handler"}

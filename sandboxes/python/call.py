@@ -1,9 +1,7 @@
-"""Calls one function of main.py: its arguments come in on standard input, one JSON value a line; its result goes out.
+"""Calls one function of a program: its arguments come in on standard input, one JSON value a line; its result goes out.
 
-    python call.py NAME
-
-The result is written as JSON to the standard output that this process was started with. Whatever main.py prints goes
-to standard error, and standard input is used up before main.py is loaded.
+The result is written as JSON to standard output. Whatever the program prints goes to standard error, and standard input
+is used up before the program is loaded.
 """
 
 import inspect
@@ -11,7 +9,6 @@ import json
 import os
 import sys
 import types
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -27,24 +24,25 @@ import io, sys, json
 """
 RECURSION_LIMIT = 50_000
 
+prelude: dict[str, Any] = {}
+exec(PRELUDE, prelude)
+del prelude["__builtins__"]
 
-def main(name: str) -> None:
+
+def call(program: types.CodeType, name: str) -> None:
     """Read the arguments, call the function and write its result."""
     arguments = [json.loads(line) for line in sys.stdin.read().split("\n") if line.strip()]
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as results:
         os.dup2(2, 1)
-        result = find(load("main.py"), name)(*arguments)
+        result = find(load(program), name)(*arguments)
         results.write(json.dumps(result, default=plain))
 
 
-def load(path: str) -> types.ModuleType:
+def load(program: types.CodeType) -> types.ModuleType:
     """Run the submission as a module called main, which knows the names of the prelude."""
     module = sys.modules["main"] = types.ModuleType("main")
     sys.setrecursionlimit(RECURSION_LIMIT)
-    exec(PRELUDE, vars(module))
-    with open(path, encoding="utf-8") as source, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        program = compile(source.read(), path, "exec", dont_inherit=True)
+    vars(module).update(prelude)
     exec(program, vars(module))
     return module
 
@@ -69,7 +67,3 @@ def plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
     raise TypeError(f"the result must be made of numbers, strings, booleans and lists, not {type(value).__name__}")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

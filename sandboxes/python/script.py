@@ -1,38 +1,124 @@
-"""Runs a Python file in a forked process as a newly started interpreter would, and ends the process.
+"""Runs a Python file in a forked process as a newly started interpreter would, once per input, and ends the process.
 
-Three things differ from ``python FILE``: some modules have been loaded ahead, the traceback of an error shows frames of
+Some things differ from ``python FILE``: some modules have been loaded ahead, the traceback of an error shows frames of
 the program only, and at the end the interpreter is not torn down, which would take longer than most programs do.
+
+When it is given several inputs it marks, after each, where its outputs end; the process ends early, and is forked again
+for the rest, when a run leaves something behind that goes on, or the time limit is half used up.
 """
 
 import atexit
 import builtins
 import gc
 import importlib.machinery
+import io
+import marshal
 import os
+import random
+import struct
 import sys
 import threading
+import time
+import warnings
 from collections.abc import Iterable
+from dataclasses import dataclass
 from types import CodeType, ModuleType, TracebackType
-from typing import NoReturn
+from typing import Any, NoReturn
 
-DIRECTORY = "/tmp"  # the working directory, and all that a program can write to
+import call
+
+DIRECTORY = os.getcwd()  # all that a program can write to
+COUNTS = struct.Struct("!III")  # the body: how many arguments, files and inputs, the length of each text, the texts
+MARK = struct.Struct("!QQBd")  # where standard output and standard error end, exit code, seconds
+MARKS, CACHE = 3, 4  # descriptors
+RECURSION_LIMIT, HARNESS_FRAMES = 1000, 8
+FINALIZERS = (b"__del__", b"yield", b"weakref", b"finalize", b"async ")
 
 reserve = [bytes(8 << 20)]  # let go when a program has failed, so that a MemoryError can still be written
 
 
-def run(argv: list[str]) -> NoReturn:
-    """Run ``argv[0]``, a path in the working directory, and exit as it does."""
-    code = 1
+@dataclass
+class Work:
+    """What a process is to do."""
+
+    argv: list[str]
+    files: dict[str, bytes]
+    inputs: list[bytes]
+
+    def mentions(self, *words: bytes) -> bool:
+        """Whether one of the words stands somewhere in the files."""
+        return any(word in text for text in self.files.values() for word in words)
+
+
+def read(body: int, first: int, last: int) -> Work:
+    """Read the program, and the inputs from `first` up to `last`; no others, as memory can be searched."""
+    arguments, files, inputs = COUNTS.unpack(os.pread(body, COUNTS.size, 0))
+    fixed = arguments + 2 * files
+    lengths = struct.unpack(f"!{fixed + inputs}Q", pread(body, 8 * (fixed + inputs), COUNTS.size))
+    place = COUNTS.size + 8 * (fixed + inputs)
+    texts = []
+    for number, length in enumerate(lengths[: fixed + last]):
+        if number < fixed or number >= fixed + first:
+            texts.append(pread(body, length, place))
+        place += length
+    names = [text.decode("utf-8", "surrogatepass") for text in texts[: arguments + files]]
+    contents = texts[arguments + files : fixed]
+    return Work(names[:arguments], dict(zip(names[arguments:], contents, strict=True)), texts[fixed:])
+
+
+def pread(file: int, length: int, place: int) -> bytes:
+    """Read `length` bytes, also where one call does not return as many."""
+    data = os.pread(file, length, place)
+    while len(data) < length:
+        data += os.pread(file, length - len(data), place + len(data))
+    return data
+
+
+def run(work: Work, seconds: float) -> NoReturn:
+    """Run the program on each input and exit; when there is one input only, as the program does."""
+    code, end = 1, os._exit  # here a program cannot replace it
+    started = time.monotonic()
     try:
-        set_stage(argv)
-        try:
-            exec(compiled(argv[0]), vars(sys.modules["__main__"]))
+        furnish(work.files)
+        forget_modules(work.files)
+        if len(work.inputs) == 1:
+            os.close(MARKS)
+            feed(work.inputs[0])
+            code = finish(work, attempt(work))
+        else:
+            run_together(work, started + seconds / 2)
             code = 0
-        except BaseException as error:  # noqa: BLE001 - the job is to report it
-            code = exit_code(error)
-        code = finish(code)
     finally:
-        os._exit(code)
+        end(code)
+
+
+def run_together(work: Work, deadline: float) -> None:
+    """Run the program on one input after the other, and mark where the outputs of each end."""
+    outputs = [os.dup(descriptor) for descriptor in (1, 2)]
+    state = random.getstate() if work.mentions(b"random") else None
+    for number, data in enumerate(work.inputs):
+        if state and number:
+            random.setstate(state)
+        started = time.monotonic()
+        feed(data)
+        for descriptor, output in zip((1, 2), outputs, strict=True):
+            os.dup2(output, descriptor)
+        renew_streams()
+        code = clear(work, attempt(work))
+        ends = (os.fstat(output).st_size for output in outputs)
+        os.write(MARKS, MARK.pack(*ends, code, time.monotonic() - started))
+        if threading.active_count() > 1 or time.monotonic() > deadline:
+            break
+
+
+def furnish(files: dict[str, bytes]) -> None:
+    """Write the program's files to the working directory."""
+    for name, text in files.items():
+        if "/" in name:
+            os.makedirs(os.path.dirname(f"{DIRECTORY}/{name}"), exist_ok=True)
+        file = os.open(f"{DIRECTORY}/{name}", os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        os.write(file, text)
+        os.close(file)
 
 
 def forget_modules(files: Iterable[str]) -> None:
@@ -43,23 +129,73 @@ def forget_modules(files: Iterable[str]) -> None:
             del sys.modules[name]
 
 
-def set_stage(argv: list[str]) -> None:
-    """Bring the interpreter into the state in which a script starts."""
+def feed(data: bytes) -> None:
+    """Make `data` the standard input."""
+    os.ftruncate(0, 0)
+    os.pwrite(0, data, 0)
+    os.lseek(0, 0, os.SEEK_SET)
+
+
+def renew_streams() -> None:
+    """Give the program standard streams that no earlier run has used."""
+    for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        old = getattr(sys, f"__{name}__")
+        buffering = 1 if descriptor == 2 else -1
+        new = io.open(descriptor, mode, buffering, old.encoding, old.errors, closefd=False)  # noqa: SIM115, UP020
+        setattr(sys, name, new)
+        setattr(sys, f"__{name}__", new)
+
+
+def attempt(work: Work) -> int:
+    """Run the program once and return its exit code."""
+    command, path, *arguments = work.argv
+    try:
+        namespace = set_stage([path, *arguments])
+        code = compiled(path, work.files[path])
+        if command == "call":
+            call.call(code, arguments[0])
+        else:
+            exec(code, namespace)
+    except BaseException as error:  # noqa: BLE001 - the job is to report it
+        return exit_code(error)
+    return 0
+
+
+def set_stage(argv: list[str]) -> dict[str, Any]:
+    """Bring the interpreter into the state in which a script starts, and return the script's namespace."""
     path = f"{DIRECTORY}/{argv[0]}"
+    os.chdir(DIRECTORY)
     sys.argv[:] = argv
     sys.path[0] = os.path.dirname(path)
+    sys.setrecursionlimit(RECURSION_LIMIT + HARNESS_FRAMES)
+    sys.excepthook = report
+    threading.excepthook = report_thread
     module = sys.modules["__main__"] = ModuleType("__main__")
     module.__file__ = path
     module.__builtins__ = builtins  # type: ignore[attr-defined]
     module.__loader__ = importlib.machinery.SourceFileLoader("__main__", path)
-    sys.excepthook = report
-    threading.excepthook = report_thread
+    return vars(module)
 
 
-def compiled(path: str) -> CodeType:
-    """Compile the bytes of a file, so that whatever is wrong with them is a SyntaxError of that file."""
-    with open(path, "rb") as file:
-        return compile(file.read(), path, "exec", dont_inherit=True)
+codes: list[CodeType] = []
+
+
+def compiled(path: str, source: bytes) -> CodeType:
+    """Compile the bytes of a file, so that whatever is wrong with them is a SyntaxError of that file.
+
+    It is done once for all processes of a request: the first leaves the code in a file, before the program runs and
+    could change it.
+    """
+    if not codes:
+        if kept := pread(CACHE, os.fstat(CACHE).st_size, 0):
+            codes.append(marshal.loads(kept))
+        else:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                codes.append(compile(source, path, "exec", dont_inherit=True))
+            os.pwrite(CACHE, marshal.dumps(codes[0]), 0)
+        os.close(CACHE)
+    return codes[0]
 
 
 def exit_code(error: BaseException) -> int:
@@ -69,7 +205,7 @@ def exit_code(error: BaseException) -> int:
         sys.excepthook(type(error), error, error.__traceback__)
         return 1
     if isinstance(error.code, int):
-        return error.code & 0xFF
+        return int.__and__(error.code, 0xFF)
     if error.code is not None:
         sys.stderr.write(f"{error.code}\n")
     return int(error.code is not None)
@@ -84,6 +220,8 @@ def report(kind: type[BaseException], error: BaseException, trace: TracebackType
             part.__traceback__ = own_frames(part.__traceback__)
             pending += [linked for linked in (part.__cause__, part.__context__) if linked]
             pending += part.exceptions if isinstance(part, BaseExceptionGroup) else []
+    if error.__traceback__ is None and not isinstance(error, SyntaxError):
+        sys.stderr.write("Traceback (most recent call last):\n")
     sys.__excepthook__(kind, error, error.__traceback__)
 
 
@@ -107,12 +245,34 @@ def own_frames(trace: TracebackType | None) -> TracebackType | None:
     return trace
 
 
-def finish(code: int) -> int:
+def finish(work: Work, code: int) -> int:
     """Do what the interpreter does at exit: wait for threads, call what atexit has, drop the module, flush."""
-    threading._shutdown()  # type: ignore[attr-defined]
+    if threading.active_count() > 1:
+        threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
-    del sys.modules["__main__"]
-    gc.collect()
+    if work.mentions(*FINALIZERS):
+        del sys.modules["__main__"]
+        gc.collect()
+    return flush(code)
+
+
+def clear(work: Work, code: int) -> int:
+    """Do so while the interpreter goes on to the next input."""
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+    atexit._run_exitfuncs()
+    for name in ("__main__", "main"):
+        module = sys.modules.pop(name, None)
+        if module and not work.mentions(*FINALIZERS):
+            vars(module).clear()
+    if work.mentions(*FINALIZERS):
+        gc.collect()
+    return flush(code)
+
+
+def flush(code: int) -> int:
+    """Write what the program has left in its streams, and return its exit code."""
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None and not stream.closed:

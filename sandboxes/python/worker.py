@@ -1,82 +1,84 @@
-"""The program behind the wall: a Python that has started already, and forks once for every run.
+"""The program behind the wall: a Python that has started already, and forks for whatever it is to run.
 
-It is PID 1 in there, so that nothing inside can signal it and one kill(-1) ends whatever a run left behind. What a
-program is, reads and writes passes through it without being kept: requests go from the pipe to unlinked files that
-only the forked child reads, and output goes through one buffer that is wiped. So a run, which is a copy of this process
-and may search all of its memory, finds nothing of other runs.
+    python worker.py [LAYER ...]
 
-Frames, both ways: one byte of kind, four of length, and the body.
+It puts the layers "landlock" and "seccomp" around itself where they are named, and runs programs in the directory where
+it was started. In a pid namespace it is PID 1, so that nothing inside can signal it, and one kill(-1) ends whatever a
+program left behind.
 
-    in    L    the limits of what follows, JSON: seconds, memory_mb, output_kb, processes
-          P    the program of what follows, JSON: files, argv
-          I    a standard input: run the program on it
-    out   R    ready
-          O E  a piece of standard output, of standard error
-          D    done, packed: exit code, seconds, timed out, too much output
-          X    this run could not be set up: why
+What a program is, reads and writes passes through it without being kept: requests go from the pipe to an unlinked file
+that only the forked child reads, and output comes back from unlinked files, both through one buffer that is wiped. So a
+program, which runs in a copy of this process and may search all of its memory, finds nothing of other programs.
+
+A request is a `REQUEST` and its body, which only `script.py` reads. Each process that was forked for it is answered by
+an `ANSWER` and three texts: the marks of `script.py`, what the process wrote to standard output and to standard error.
+Kinds of answers: R ready, with the layers as JSON in place of marks; D a process has ended; G the inputs that are left
+are given up; X a process could not be set up, with the reason in place of marks.
 """
 
+import _signal  # without the conversions of signal, which every fork would pay for
 import contextlib
 import ctypes
 import gc
 import importlib
 import json
-import math
 import os
 import resource
-import select
 import signal
 import struct
 import sys
 import time
 import traceback
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterable
+from typing import NoReturn
 
+import hooks  # noqa: F401 - before the modules whose hooks it keeps
+import landlock
 import script
-from script import DIRECTORY
+import syscalls
+from processes import (
+    ALONE,
+    DIRECTORY,
+    WAKE,
+    Process,
+    Request,
+    kernel_limits,
+    marked,
+    offer_to_killer,
+    scratch,
+    sweep,
+    watch,
+)
 
-HEAD, DONE = struct.Struct("!cI"), struct.Struct("!Bd??")
+REQUEST = struct.Struct("!IdIIIId?Q")  # a Request
+ANSWER = struct.Struct("!cIBd???QQQ")  # kind, inputs done, exit code, seconds, timed out, out of memory, alone, lengths
 REQUESTS, ANSWERS = 100, 101  # away from 0, 1 and 2, which are the programs'
 PRELOADED = (
     *("bisect", "collections", "copy", "dataclasses", "datetime", "decimal", "fractions", "functools", "heapq"),
-    *("itertools", "numpy", "operator", "queue", "random", "re", "statistics", "string", "typing"),
+    *("itertools", "operator", "queue", "random", "re", "statistics", "string", "typing"),
 )
+PACKAGES = ("numpy", "sortedcontainers")  # loaded ahead from the first program on that mentions them
+ASKS = 200  # a process asks for package n by the exit code ASKS + n
+MOST_TOGETHER = 64  # inputs that one process is given
+MOST_ABREAST = 32  # processes that run side by side
+MOST_FILES = 256  # open in the worker
 PR_SET_DUMPABLE = 4
-SYS_PIDFD_OPEN, SYS_CLOSE_RANGE = 434, 436  # a Python built with old kernel headers does not know them
+HANDLERS = ((_signal.SIGCHLD, 0), (_signal.SIGXFSZ, 0), (_signal.SIGINT, _signal.default_int_handler))  # of programs
 
+in_child: list[Callable[[], None]] = []  # what of the wall is put up around programs only
 libc = ctypes.CDLL(None, use_errno=True)
-
-buffer = memoryview(bytearray(HEAD.size + (1 << 16)))
-
-
-class Stream:
-    """One output of the run, and how many bytes it may still write."""
-
-    def __init__(self, kind: bytes, room: int) -> None:
-        self.kind, self.room = kind, room
-        self.reader, self.writer = os.pipe()
-        os.set_blocking(self.reader, False)  # a program can open the pipe again and read from it first
-
-    def relay(self) -> bool:
-        """Pass on what has been written; return whether more can come."""
-        try:
-            count = os.readv(self.reader, [buffer[HEAD.size :]])
-        except BlockingIOError:
-            return True
-        if count:
-            fitting = min(count, max(self.room, 0))
-            HEAD.pack_into(buffer, 0, self.kind, fitting)
-            answer(buffer[: HEAD.size + fitting])
-            buffer[: HEAD.size + count] = bytes(HEAD.size + count)
-            self.room -= count
-        return count > 0
+buffer = memoryview(bytearray(1 << 16))
 
 
-def answer(frame: bytes | memoryview) -> None:
-    """Write a whole frame."""
-    rest = memoryview(frame)
-    while rest:
-        rest = rest[os.write(ANSWERS, rest) :]
+def send(view: memoryview) -> None:
+    """Write all of `view` to the host."""
+    while view:
+        view = view[os.write(ANSWERS, view) :]
+
+
+def answer(kind: bytes, text: bytes = b"") -> None:
+    """Send an answer that tells of no process."""
+    send(memoryview(ANSWER.pack(kind, 0, 0, 0.0, False, False, False, len(text), 0, 0) + text))
 
 
 def receive(length: int) -> bytes:
@@ -88,11 +90,13 @@ def receive(length: int) -> bytes:
 
 
 def spool(length: int) -> int:
-    """Move the next `length` bytes of the pipe to an unlinked file, past this process's memory."""
-    file = os.open(DIRECTORY, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    """Move the next `length` bytes from the host to a new file."""
+    file = scratch()
     while length:
-        length -= os.splice(REQUESTS, file, length) or leave()
-    os.lseek(file, 0, os.SEEK_SET)
+        count = os.readv(REQUESTS, [buffer[:length]]) or leave()
+        os.write(file, buffer[:count])
+        buffer[:count] = bytes(count)
+        length -= count
     return file
 
 
@@ -101,161 +105,154 @@ def leave() -> NoReturn:
     os._exit(0)
 
 
-def start() -> None:
-    """Get ready to serve: pipes out of the programs' way, modules loaded, memory closed to others."""
-    if os.getpid() != 1:
-        sys.exit("worker.py has to be PID 1 of its own pid namespace: after each run it kills all that it can see.")
+def start(layers: Iterable[str]) -> None:
+    """Get ready to serve: pipes out of the programs' way, modules loaded, walls up, memory closed to others."""
     os.dup2(0, REQUESTS, inheritable=False)
     os.dup2(1, ANSWERS, inheritable=False)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (MOST_FILES, MOST_FILES))
     null = os.open("/dev/null", os.O_RDWR)
     for descriptor in (0, 1):
         os.dup2(null, descriptor)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # PID 1 is immune to a signal only without a handler
-    for name in PRELOADED:
+    signal.signal(signal.SIGCHLD, lambda *_: None)  # this one it wants to hear of
+    load(*PRELOADED)
+    libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+    for layer in layers:
+        try:
+            put_up(layer)
+        except OSError as error:
+            sys.exit(f"The layer {layer} could not be set up ({error}).")
+    answer(b"R", json.dumps([*layers]).encode())
+
+
+def put_up(layer: str) -> None:
+    """Put a layer around this process and all that come from it."""
+    if layer == "landlock":
+        landlock.confine(DIRECTORY)
+    elif layer == "seccomp" and ALONE:
+        syscalls.filter_system_calls()
+    elif layer == "seccomp":
+        in_child.append(lambda: syscalls.filter_system_calls(processes=False))
+    else:
+        sys.exit(f"There is no layer {layer!r} here.")
+
+
+def load(*modules: str) -> None:
+    """Load those of `modules` that there are, for all processes to come."""
+    for name in modules:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-    libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
     gc.collect()
     gc.freeze()
-    answer(HEAD.pack(b"R", 0))
 
 
-def serve() -> list[str]:
-    """Answer requests for ever. Return in each forked child, with the command line that it is to run."""
-    limits: dict[str, Any] = {}
-    ceilings: dict[int, int] = {}
-    program = -1
+def serve() -> NoReturn:
+    """Answer requests for ever."""
+    for descriptor in WAKE:
+        os.set_blocking(descriptor, False)
+    signal.set_wakeup_fd(WAKE[1], warn_on_full_buffer=False)
     while True:
-        kind, length = HEAD.unpack(receive(HEAD.size))
-        if kind == b"L":
-            limits = json.loads(receive(length))
-            ceilings = kernel_limits(limits)
-        elif kind == b"P":
-            with contextlib.suppress(OSError):
-                os.close(program)
-            program = spool(length)
-        elif kind == b"I":
-            stdin = spool(length)
-            streams = [Stream(name, limits["output_kb"] << 10) for name in (b"O", b"E")]
-            if not (pid := os.fork()):
-                return prepare(program, (stdin, *(stream.writer for stream in streams)), ceilings)
-            for descriptor in (stdin, *(stream.writer for stream in streams)):
-                os.close(descriptor)
-            answer(HEAD.pack(b"D", DONE.size) + watch(pid, streams, limits["seconds"]))
-            for stream in streams:
-                os.close(stream.reader)
-            sweep()
-        else:
-            sys.exit(f"unknown frame {kind!r}")
+        request = Request(*REQUEST.unpack(receive(REQUEST.size)))
+        body, cache = spool(request.length), scratch()
+        judge(request, body, cache)
+        os.close(body)
+        os.close(cache)
 
 
-def watch(pid: int, streams: list[Stream], seconds: float) -> bytes:
-    """Relay what the run writes until it ends or reaches a limit; end all that it started, and tell how it ended."""
+def judge(request: Request, body: int, cache: int) -> None:
+    """Run all inputs of a request, with as many in one process, and as many processes side by side, as it allows."""
+    first = timeouts = 0
     started = time.monotonic()
-    process = libc.syscall(SYS_PIDFD_OPEN, pid, 0)
-    poll = select.poll()
-    poll.register(process, select.POLLIN)
-    poll.register(REQUESTS, 0)  # reports only that the host has hung up
-    readers = {stream.reader: stream for stream in streams}
-    for reader in readers:
-        poll.register(reader, select.POLLIN)
-    ended = False
-    while not ended and (left := started + seconds - time.monotonic()) > 0 and all(s.room >= 0 for s in streams):
-        for descriptor, _ in poll.poll(math.ceil(left * 1000)):
-            if descriptor == REQUESTS:
-                leave()
-            elif descriptor == process:
-                ended = True
-            elif not readers[descriptor].relay():
-                poll.unregister(descriptor)
-    elapsed = time.monotonic() - started
-    os.close(process)
-    code = os.waitstatus_to_exitcode(end_all()[pid])
-    for stream in streams:
-        while stream.room >= 0 and stream.relay():
-            pass
-    too_much_output = any(stream.room < 0 for stream in streams)
-    timed_out = not ended and not too_much_output
-    return DONE.pack(code if code >= 0 else 128 - code, elapsed, timed_out, too_much_output)
+    while first < request.count:
+        if 0 < request.timeouts <= timeouts or time.monotonic() - started >= request.total_seconds:
+            answer(b"G")
+            return
+        abreast = MOST_ABREAST if timeouts and not request.timeouts else 1
+        together = 1 if request.isolated or abreast > 1 else MOST_TOGETHER
+        stop = min(request.count, first + abreast * together)
+        group = [Process(begin, min(begin + together, stop)) for begin in range(first, stop, together)]
+        group[0].alone = stop - first == 1
+        ceilings = kernel_limits(request, group)
+        for process in group:
+            process.pid = os.fork()
+            if not process.pid:
+                script.run(prepare(process, body, cache, ceilings), request.seconds)
+        watch(group, request, REQUESTS, leave)
+        sweep()
+        if package := wanted(group[0]):
+            load(package)
+            continue
+        for process in group:
+            first = process.first + report(process)
+            timeouts += process.timed_out
 
 
-def end_all() -> dict[int, int]:
-    """Kill and reap everything but this process; return the wait statuses by process id."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(-1, signal.SIGKILL)
-    statuses = []
-    with contextlib.suppress(ChildProcessError):
-        while True:
-            statuses.append(os.waitpid(-1, 0))
-    return dict(statuses)
+def wanted(process: Process) -> str:
+    """Return the package that a process has asked for, to have it loaded ahead; nothing if it did not."""
+    code = os.waitstatus_to_exitcode(process.status or 0) - ASKS
+    return PACKAGES[code] if 0 <= code < len(PACKAGES) and PACKAGES[code] not in sys.modules else ""
 
 
-def sweep() -> None:
-    """Empty the directory, whatever the names, modes and depth that a program has chosen for what it left there."""
-    folders = clear(DIRECTORY)
-    while folders:
-        folder = folders.pop()
-        for inner in clear(folder):
-            os.chmod(inner, 0o700)
-            folders.append(lifted := f"{DIRECTORY}/{os.urandom(16).hex()}")
-            os.rename(inner, lifted)  # so that no path grows with the depth
-        os.rmdir(folder)
+def report(process: Process) -> int:
+    """Send what there is to tell about a process that has ended; return how many inputs it has dealt with.
+
+    They are those that it marked, or else the one that its end tells about.
+    """
+    lengths = [os.fstat(file).st_size for file in process.files]
+    done = min(max(marked(process), 1), process.last - process.first)
+    code = os.waitstatus_to_exitcode(process.status or 0)
+    ANSWER.pack_into(
+        buffer,
+        0,
+        *(b"D", done, code if code >= 0 else 128 - code, process.seconds),
+        *(process.timed_out, process.out_of_memory, process.alone, *lengths),
+    )
+    filled = ANSWER.size
+    for file, length in zip(process.files, lengths, strict=True):
+        place = 0
+        while place < length:
+            if filled == len(buffer):
+                filled = flush(filled)
+            count = os.preadv(file, [buffer[filled : filled + length - place]], place)
+            place, filled = place + count, filled + count
+        os.close(file)
+    flush(filled)
+    return done
 
 
-def clear(folder: str) -> list[str]:
-    """Remove all but the folders in `folder`, and return those."""
-    os.chmod(folder, 0o700)
-    folders = []
-    for entry in list(os.scandir(folder)):
-        if entry.is_dir(follow_symlinks=False):
-            folders.append(entry.path)
-        else:
-            os.unlink(entry.path)
-    return folders
+def flush(filled: int) -> int:
+    """Send and wipe what the buffer is filled with."""
+    send(buffer[:filled])
+    buffer[:filled] = bytes(filled)
+    return 0
 
 
-def prepare(program: int, streams: tuple[int, ...], ceilings: dict[int, int]) -> list[str]:
-    """Make this child a process that has the program's files, streams and limits, and nothing else of the worker's."""
+def prepare(process: Process, body: int, cache: int, ceilings: dict[int, int]) -> script.Work:
+    """Make this child a process that has the program, its streams and limits, and nothing else of the worker's."""
     try:
-        request = json.loads(os.pread(program, os.fstat(program).st_size, 0))
-        for name, text in request["files"].items():
-            if "/" in name:
-                os.makedirs(os.path.dirname(f"{DIRECTORY}/{name}"), exist_ok=True)
-            with open(f"{DIRECTORY}/{name}", "wb") as file:
-                file.write(text.encode("utf-8", "surrogatepass"))
+        _signal.set_wakeup_fd(-1)
+        for number, handler in HANDLERS:
+            _signal.signal(number, handler)
         os.setsid()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        script.forget_modules(request["files"])
+        offer_to_killer()
+        work = script.read(body, process.first, process.last)
+        for number, name in enumerate(PACKAGES):
+            if name not in sys.modules and work.mentions(name.encode()):
+                os._exit(ASKS + number)
+        marks, stdout, stderr = process.files
+        for wanted, descriptor in enumerate((scratch(), stdout, stderr, marks, cache)):
+            os.dup2(descriptor, wanted)
+        os.closerange(script.CACHE + 1, MOST_FILES)
         for kind, value in ceilings.items():
             resource.setrlimit(kind, (value, value))
-        for wanted, descriptor in enumerate(streams):
-            os.dup2(descriptor, wanted)
-        if libc.syscall(SYS_CLOSE_RANGE, 3, (1 << 31) - 1, 0) != 0:
-            raise OSError(ctypes.get_errno(), "close_range, which needs Linux 5.9")
-        return list(request["argv"][1:])
+        for confine in in_child:
+            confine()
+        return work
     except BaseException:  # noqa: BLE001 - whatever it was, it was not the program
-        reason = traceback.format_exc().encode()
-        answer(HEAD.pack(b"X", len(reason)) + reason)
+        answer(b"X", traceback.format_exc().encode())
         os._exit(1)
 
 
-def kernel_limits(limits: dict[str, Any]) -> dict[int, int]:
-    """Return the arguments of setrlimit(2). What the worker has mapped comes on top of a program's own memory."""
-    with open("/proc/self/statm") as statm:
-        mapped = int(statm.read().split()[0]) * resource.getpagesize()
-    wanted = {
-        resource.RLIMIT_AS: mapped + (limits["memory_mb"] << 20),
-        resource.RLIMIT_NPROC: limits["processes"] + 1,  # the worker counts too
-        resource.RLIMIT_CPU: math.ceil(limits["seconds"] * (os.cpu_count() or 1)) + 1,
-        resource.RLIMIT_NOFILE: 128,
-        resource.RLIMIT_CORE: 1,  # 0 would still start the host's core dump handler, where it is a pipe
-    }
-    for kind, value in wanted.items():
-        most = resource.getrlimit(kind)[1]
-        wanted[kind] = value if most == resource.RLIM_INFINITY else min(value, most)
-    return wanted
-
-
 if __name__ == "__main__":
-    start()
-    script.run(serve())
+    start(sys.argv[1:])
+    serve()

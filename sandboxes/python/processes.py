@@ -1,0 +1,241 @@
+"""The processes of the worker: how they are limited, watched and ended, and how what they leave behind is removed."""
+
+import contextlib
+import ctypes
+import math
+import os
+import resource
+import select
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from script import MARK
+
+DIRECTORY = os.getcwd()  # all that a program can write to
+ALONE = os.getpid() == 1  # in a pid namespace, where nothing but the worker and its programs is
+MOST_FULL = 4  # of the processes side by side may use all of their memory
+TICK = 0.05  # seconds between two looks at how much memory they have
+LONGEST_WAIT = 4.0  # times its limit that a process may take when it is made to wait for a processor
+SMALLEST_FILE_LIMIT = 16 << 20
+USUAL_FILE = "main.py"  # what most programs leave behind, and nothing else
+SYS_GETDENTS = {"x86_64": 217, "aarch64": 61}
+SIZE_OF_DOTS = 48  # bytes that getdents64 returns for . and ..
+
+WAKE = os.pipe()  # tells that a process has ended
+libc = ctypes.CDLL(None, use_errno=True)
+entries = ctypes.create_string_buffer(256)
+
+
+class Request(NamedTuple):
+    """What the worker has to know of a request. The meaning is that of the fields of Program."""
+
+    count: int
+    seconds: float
+    memory_mb: int
+    output_kb: int
+    processes: int
+    timeouts: int  # 0 for no such limit
+    total_seconds: float
+    isolated: bool
+    length: int
+
+
+@dataclass
+class Process:
+    """A process that runs the inputs from `first` up to `last`, and the files that it writes to."""
+
+    first: int
+    last: int
+    pid: int = -1
+    status: int | None = None
+    seconds: float = 0.0
+    timed_out: bool = False
+    out_of_memory: bool = False
+    alone: bool = False
+    started: float = field(default_factory=time.monotonic)
+    files: tuple[int, int, int] = field(default_factory=lambda: (scratch(), scratch(), scratch()))
+
+
+def scratch() -> int:
+    """Return a new file without a name."""
+    path = f"{DIRECTORY}/{os.urandom(16).hex()}"
+    file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    os.unlink(path)
+    return file
+
+
+def marked(process: Process) -> int:
+    """Return of how many inputs a process has marked the end."""
+    return os.fstat(process.files[0]).st_size // MARK.size
+
+
+def watch(group: list[Process], request: Request, host: int, leave: Callable[[], None]) -> None:
+    """Wait until all processes of `group` have ended, or reach a limit; then end whatever they have started.
+
+    When the pipe `host` is hung up, leave.
+    """
+    poll = select.poll()
+    poll.register(WAKE[0], select.POLLIN)
+    poll.register(host, 0)  # reports only that the host has hung up
+    started = time.monotonic()
+    limit, room = request.seconds, request.memory_mb * min(len(group), MOST_FULL) << 20
+    running, full, extended = group, False, False
+    while (running := [process for process in running if not ended(process)]) and not full:
+        elapsed = time.monotonic() - started
+        if elapsed >= limit:
+            if extended or len(group) > 1:
+                break
+            extended = True
+            limit = min(request.seconds + waited(running[0].pid), LONGEST_WAIT * request.seconds)
+            if elapsed >= limit:
+                break
+        if any(descriptor == host for descriptor, _ in poll.poll(math.ceil(min(limit - elapsed, TICK) * 1000))):
+            leave()
+        with contextlib.suppress(BlockingIOError):
+            os.read(WAKE[0], 1 << 12)
+        full = elapsed >= TICK and occupied(group) > room
+    for process in running:
+        process.out_of_memory = full
+        process.timed_out = not full and (process.last - process.first == 1 or not marked(process))
+        process.seconds = time.monotonic() - started
+    end_all(running)
+
+
+def ended(process: Process) -> bool:
+    """Whether `process` has ended; then its status is known."""
+    pid, status = os.waitpid(process.pid, os.WNOHANG)
+    if pid:
+        process.status, process.seconds = status, time.monotonic() - process.started
+    return bool(pid)
+
+
+def end_all(running: list[Process]) -> None:
+    """Kill and reap everything but this process: without a pid namespace just `running`, which cannot start others."""
+    for pid in [-1] if ALONE else [process.pid for process in running]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    statuses = {}
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            pid, status = os.waitpid(-1, 0)
+            statuses[pid] = status
+    for process in running:
+        process.status = statuses[process.pid]
+
+
+def waited(pid: int) -> float:
+    """Return for how many seconds others made a process wait for a processor, where the kernel tells.
+
+    None if the process ever had others beside it, which could have made it wait: those took the numbers after its own.
+    """
+    if not ALONE:
+        return 0.0
+    if not (probe := os.fork()):
+        os._exit(0)
+    if probe != pid + 1:
+        return 0.0
+    try:
+        with open(f"/proc/{pid}/schedstat") as schedstat:
+            return int(schedstat.read().split()[1]) / 1e9
+    except (OSError, IndexError):
+        return 0.0
+
+
+def occupied(group: list[Process]) -> int:
+    """Return how many bytes of memory the processes behind the wall have, if several, beyond what each inherits.
+
+    The kernel limits each process. Without a pid namespace those of `group` cannot have started others.
+    """
+    pids = [process.pid for process in group]
+    if ALONE:
+        pids = [int(name) for name in os.listdir("/proc") if name.isdigit() and name != "1"]
+    inherited = resident("self")
+    return sum(max(0, resident(pid) - inherited) for pid in pids) if len(pids) > 1 else 0
+
+
+def resident(pid: int | str) -> int:
+    """Return how many bytes of memory a process has; none if it has ended."""
+    try:
+        with open(f"/proc/{pid}/statm") as statm:
+            return int(statm.read().split()[1]) * resource.getpagesize()
+    except OSError:
+        return 0
+
+
+def offer_to_killer() -> None:
+    """Make the kernel kill this process first when memory is full, before any other of this machine."""
+    try:
+        file = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+        os.write(file, b"1000")
+        os.close(file)
+    except OSError:
+        pass  # not every kernel has it
+
+
+def kernel_limits(request: Request, group: list[Process]) -> dict[int, int]:
+    """Return the arguments of setrlimit(2). What the worker has mapped comes on top of a program's own memory."""
+    with open("/proc/self/statm") as statm:
+        mapped = int(statm.read().split()[0]) * resource.getpagesize()
+    written = (request.output_kb << 10) * max(process.last - process.first for process in group)
+    wanted = {
+        resource.RLIMIT_AS: mapped + (request.memory_mb << 20),
+        resource.RLIMIT_CPU: math.ceil(request.seconds * (os.cpu_count() or 1)) + 1,
+        resource.RLIMIT_FSIZE: max(written, request.length, SMALLEST_FILE_LIMIT) + 1,
+        resource.RLIMIT_NOFILE: 128,
+        resource.RLIMIT_CORE: 1,  # 0 would still start the host's core dump handler, where it is a pipe
+    }
+    if ALONE:
+        wanted[resource.RLIMIT_NPROC] = request.processes + len(group)
+    for kind, value in wanted.items():
+        most = resource.getrlimit(kind)[1]
+        wanted[kind] = value if most == resource.RLIM_INFINITY else min(value, most)
+    return wanted
+
+
+def sweep() -> None:
+    """Empty the directory. What stands there stays out of this process's memory, which all programs to come inherit."""
+    with contextlib.suppress(OSError):
+        os.unlink(f"{DIRECTORY}/{USUAL_FILE}")
+    os.chmod(DIRECTORY, 0o700)
+    if not is_empty(DIRECTORY):
+        if not (pid := os.fork()):
+            empty()
+            os._exit(0)
+        os.waitpid(pid, 0)
+    os.utime(DIRECTORY, (0, 0))
+
+
+def is_empty(folder: str) -> bool:
+    """Whether there is nothing in a folder."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    count = libc.syscall(SYS_GETDENTS[os.uname().machine], descriptor, entries, len(entries))
+    ctypes.memset(entries, 0, len(entries))
+    os.close(descriptor)
+    return bool(count <= SIZE_OF_DOTS)
+
+
+def empty() -> None:
+    """Remove all in the directory, whatever the names, modes and depth that a program has chosen for it."""
+    folders = clear(DIRECTORY)
+    while folders:
+        folder = folders.pop()
+        for inner in clear(folder):
+            os.chmod(inner, 0o700)
+            folders.append(lifted := f"{DIRECTORY}/{os.urandom(16).hex()}")
+            os.rename(inner, lifted)  # so that no path grows with the depth
+        os.rmdir(folder)
+
+
+def clear(folder: str) -> list[str]:
+    """Remove all but the folders in `folder`, and return those."""
+    os.chmod(folder, 0o700)
+    folders = []
+    for entry in list(os.scandir(folder)):
+        if entry.is_dir(follow_symlinks=False):
+            folders.append(entry.path)
+        else:
+            os.unlink(entry.path)
+    return folders

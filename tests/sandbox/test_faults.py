@@ -1,0 +1,374 @@
+"""Faults: each is mended without a trace or is a `SandboxError` that says what broke. None is ever a verdict."""
+
+import math
+import os
+import random
+import signal
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fake_worker import READY, SILENCE, FakeChannel, answer
+from traces import Traces, eventually, output_of, worker_among
+from wall import processes_below
+
+from sdpo_envs import Outcome
+from sdpo_envs.codejudge import Case, Exam, judge_code
+from sdpo_envs.errors import SandboxError
+from sdpo_envs.livecodebench import LiveCodeBench, LiveCodeBenchGroup
+from sdpo_envs.sandbox import Program, Run
+from sdpo_envs.sandbox.local import LocalSandbox
+from sdpo_envs.sandbox.workers import WorkerPool
+
+ROOT = Path(__file__).parents[2]
+ADVICE = "Buy a better wall."
+THREE = Program({"main.py": "print(input())"}, ("python", "main.py"), ("a", "b", "c"), seconds=0.5)
+SQUARES = Exam(tuple(Case(f"{n}\n", f"{n * n}\n") for n in range(6)))
+SQUARE = "print(int(input()) ** 2)"
+Reply = Callable[[int], Iterable[bytes | None]]
+
+
+def echo(count: int) -> list[bytes]:
+    """Answer as a worker in good health does, one process for each of the last `count` of the three inputs."""
+    return [answer(stdout=text) for text in (b"a\n", b"b\n", b"c\n")[3 - count :]]
+
+
+def pool_of(*replies: Reply, hello: bytes | None = READY) -> tuple[WorkerPool, list[FakeChannel]]:
+    """Return a pool whose first worker answers by the first of `replies`, the next by the next; there are no more."""
+    waiting, used = [FakeChannel(reply, (hello,)) for reply in replies], []
+
+    def connect() -> FakeChannel:
+        used.append(waiting.pop(0))
+        return used[-1]
+
+    return WorkerPool(1, connect, ADVICE), used
+
+
+def outputs(runs: tuple[Run, ...]) -> list[str]:
+    return [run.stdout for run in runs]
+
+
+# What a worker sends.
+
+BROKEN: dict[str, tuple[bytes | None, ...]] = {
+    "nothing": (),
+    "silence": (SILENCE,),
+    "half of a header": (answer()[:9],),
+    "half of a text": (answer(stdout=b"a\n")[:-1],),
+    "a kind that there is not": (answer(b"Z"),),
+    "that it is ready": (READY,),
+    "that a process could not be set up": (answer(b"X", marks=b"no space"),),
+    "no input done": (answer(done=0, stdout=b"a\n"),),
+    "more inputs than there are": (answer(done=4, marks=bytes(4 * 25)),),
+    "all but endless many inputs": (answer(done=2**32 - 1),),
+    "several inputs without marks": (answer(done=3, stdout=b"a\nb\nc\n"),),
+    "fewer marks than inputs": (answer(done=3, marks=bytes(2 * 25), stdout=b"a\nb\nc\n"),),
+    "a torn mark": (answer(done=2, marks=bytes(25 + 24)),),
+    "a gigantic length": (struct.pack("!cIBd???QQQ", b"D", 1, 0, 0.1, False, False, True, 0, 2**63, 0),),
+    "lengths whose sum is gigantic": (struct.pack("!cIBd???QQQ", b"D", 1, 0, 0.1, False, False, True, *[2**28] * 3),),
+    "zeros": (bytes(4096),),
+    "text": (b"Traceback (most recent call last):\n" * 9,),
+    "silence in the midst": (answer(stdout=b"a\n")[:-1], SILENCE),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_worker_that_breaks_once_is_replaced(name: str) -> None:
+    pool, used = pool_of(lambda _: BROKEN[name], echo)
+    assert outputs(pool.run(replace(THREE, isolated=False))) == ["a\n", "b\n", "c\n"]
+    assert [channel.closed for channel in used] == [1, 0]
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_worker_that_breaks_again_is_a_sandbox_error(name: str) -> None:
+    pool, used = pool_of(*[lambda _: BROKEN[name]] * 2, echo)
+    with pytest.raises(SandboxError, match=r"^The worker of the sandbox .*last words$"):
+        pool.run(replace(THREE, isolated=False))
+    assert [channel.closed for channel in used] == [1, 1]
+    assert outputs(pool.run(THREE)) == ["a\n", "b\n", "c\n"], "the pool is as good as new"
+
+
+@pytest.mark.parametrize("answered", [0, 1, 2])
+def test_what_was_answered_before_a_loss_is_kept_and_the_rest_runs_on_the_next_worker(answered: int) -> None:
+    pool, used = pool_of(lambda count: echo(count)[:answered], echo)
+    assert outputs(pool.run(THREE)) == ["a\n", "b\n", "c\n"]
+    assert [channel.asked for channel in used] == [[3], [3 - answered]]
+
+
+def test_an_answer_torn_at_any_byte_is_never_taken_for_a_run() -> None:
+    whole = b"".join(echo(3))
+    for length in range(len(whole)):
+        pool, used = pool_of(lambda _, length=length: [whole[:length]], echo)
+        assert outputs(pool.run(THREE)) == ["a\n", "b\n", "c\n"]
+        assert len(used) == 2
+
+
+def test_an_answer_in_pieces_of_one_byte_is_whole() -> None:
+    pool, _ = pool_of(lambda count: [bytes([byte]) for byte in b"".join(echo(count))])
+    assert outputs(pool.run(THREE)) == ["a\n", "b\n", "c\n"]
+
+
+def test_noise_is_a_sandbox_error_or_a_run_for_each_input() -> None:
+    draw = random.Random(0)
+    for _ in range(500):
+        noise = bytearray(b"".join(echo(3)))
+        for _ in range(draw.randint(1, 4)):
+            noise[draw.randrange(len(noise))] = draw.randrange(256)
+        pool, _ = pool_of(*[lambda _, noise=noise: [bytes(noise)]] * 2)
+        try:
+            runs = pool.run(replace(THREE, isolated=draw.random() < 0.5))
+        except SandboxError:
+            continue
+        assert len(runs) == 3
+
+
+@pytest.mark.parametrize("seconds", [math.nan, math.inf, -1.0])
+def test_a_time_that_is_none_is_not_passed_on(seconds: float) -> None:
+    pool, _ = pool_of(lambda _: [answer(seconds=seconds)] * 3, echo)
+    assert all(0 <= run.seconds < math.inf for run in pool.run(THREE))
+
+
+def test_an_answer_that_nobody_asked_for_is_not_taken_for_that_of_the_next_program() -> None:
+    pool, used = pool_of(lambda count: [*echo(count), answer(stdout=b"forged\n")], echo)
+    assert outputs(pool.run(THREE)) == ["a\n", "b\n", "c\n"]
+    assert outputs(pool.run(THREE)) == ["a\n", "b\n", "c\n"]
+    assert len(used) == 2
+
+
+# How a worker starts.
+
+
+@pytest.mark.parametrize(
+    ("hello", "how"),
+    [
+        (SILENCE, "fell silent"),
+        (b"", "ended"),
+        (READY[:-1], "ended"),
+        (answer(b"R", 0, marks=b"[" * 99), ""),
+        (answer(b"R", 0, marks=b"5"), ""),
+        (answer(b"R", 0, marks=b"\xff"), ""),
+        (answer(b"D", 0, marks=b"[]"), ""),
+        (answer(b"X", 0, marks=b'"no room"'), ""),
+        (b"\x00" * 999, ""),
+    ],
+    ids=repr,
+)
+def test_a_worker_that_does_not_start_is_a_sandbox_error_with_advice(hello: bytes | None, how: str) -> None:
+    pool, used = pool_of(echo, hello=hello)
+    with pytest.raises(SandboxError, match=f"(?s){how}.*\n{ADVICE}$"):
+        pool.run(THREE)
+    assert [channel.closed for channel in used] == [1]
+
+
+def test_a_worker_that_cannot_be_reached_is_a_sandbox_error_with_advice() -> None:
+    def connect() -> FakeChannel:
+        raise FileNotFoundError(2, "No such file", "/nowhere")
+
+    with pytest.raises(SandboxError, match=f"(?s)did not start.*nowhere.*\n{ADVICE}$"):
+        WorkerPool(1, connect, ADVICE).run(THREE)
+
+
+@pytest.mark.parametrize("end", ["cancelled", "closed"])
+def test_a_call_that_ends_while_its_worker_starts_runs_nothing(end: str) -> None:
+    starting, ended = threading.Event(), threading.Event()
+    channel = FakeChannel(echo)
+    errors: list[BaseException] = []
+
+    def connect() -> FakeChannel:
+        starting.set()
+        assert ended.wait(30)
+        return channel
+
+    def use() -> None:
+        try:
+            pool.run_many([THREE])
+        except BaseException as error:
+            errors.append(error)
+
+    pool = WorkerPool(1, connect, ADVICE)
+    thread = threading.Thread(target=use)
+    thread.start()
+    assert starting.wait(30)
+    closing = threading.Thread(target=pool.close)
+    closing.start()
+    assert eventually(lambda: not pool._crews)
+    time.sleep(0.1)
+    ended.set()
+    thread.join(30)
+    closing.join(30)
+    assert [type(error) for error in errors] == [SandboxError]
+    assert channel.asked == []
+
+
+# What an environment makes of it.
+
+
+def test_a_group_has_no_reward_for_an_attempt_whose_wall_broke() -> None:
+    pool, _ = pool_of(*[lambda _: ()] * 4)
+    envs = LiveCodeBenchGroup(num_envs=2, group_size=2, sandbox=pool)
+    envs.reset(seed=0)
+    _, rewards, terminations, truncations, infos = envs.step(["```python\nprint(1)\n```"] * 2)
+    assert all(map(math.isnan, rewards))
+    assert not terminations.any()
+    assert truncations.all()
+    assert list(infos["verdict"]) == [None, None]
+    assert all(error.startswith("SandboxError: The worker of the sandbox ended") for error in infos["error"])
+
+
+def test_an_attempt_whose_wall_broke_can_be_made_again(sandbox: LocalSandbox) -> None:
+    broken, _ = pool_of(*[lambda _: ()] * 2)
+    env = LiveCodeBench(sandbox=broken)
+    env.reset(seed=0)
+    right = str(env.oracle(env.task))
+    with pytest.raises(SandboxError):
+        env.step(right)
+    env.sandbox = sandbox
+    _, reward, terminated, _, info = env.step(right)
+    assert (reward, terminated, info["verdict"].outcome) == (1.0, True, Outcome.PASSED)
+
+
+# Behind the real wall.
+
+
+@pytest.fixture
+def fresh(sandbox: LocalSandbox) -> Iterator[LocalSandbox]:
+    """A sandbox of one worker that a test may break."""
+    with LocalSandbox(workers=1) as fresh:
+        yield fresh
+
+
+def kill_worker(before: Traces, busy: Callable[[int], bool]) -> None:
+    """Kill the worker that has started since, once there are so many processes."""
+
+    def started() -> set[int]:
+        return processes_below(os.getpid()) - before.processes
+
+    assert eventually(lambda: busy(len(started())))
+    launcher = min(started())
+    os.kill(min(started() - {launcher}), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("isolated", [True, False])
+def test_a_worker_killed_in_the_midst_of_a_program_costs_nothing(isolated: bool, fresh: LocalSandbox) -> None:
+    before = Traces.now()
+    source = "import time\nn = input()\ntime.sleep(0.3)\nprint(n)"
+    inputs = tuple(map(str, range(5)))
+    killer = threading.Thread(target=kill_worker, args=(before, lambda count: count == 3))
+    killer.start()
+    program = Program({"main.py": source}, ("python", "main.py"), inputs, isolated=isolated)
+    assert outputs(fresh.run(program)) == [f"{text}\n" for text in inputs]
+    killer.join()
+
+
+def test_a_worker_that_is_killed_every_time_is_a_sandbox_error(fresh: LocalSandbox) -> None:
+    before, over = Traces.now(), threading.Event()
+
+    def kill_all() -> None:
+        while not over.wait(0.05):
+            started = processes_below(os.getpid()) - before.processes
+            if len(started) == 3:
+                os.kill(worker_among({min(started)}), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_all)
+    killer.start()
+    try:
+        with pytest.raises(SandboxError, match="The worker of the sandbox ended"):
+            judge_code("import time\ntime.sleep(5)\nprint(1)", SQUARES, fresh, seconds=9.0, memory_mb=256)
+    finally:
+        over.set()
+        killer.join()
+    assert judge_code(SQUARE, SQUARES, fresh, seconds=5.0, memory_mb=256).passed
+
+
+FILL = {
+    "bytes": "for n in range(99): open(str(n), 'wb').write(bytes(15 << 20))",
+    "files": "for n in range(99_999): open(str(n), 'wb').close()",
+    "folders": "for n in range(99_999): os.mkdir(str(n))",
+    "one deep path": "for n in range(99_999): os.mkdir('x'); os.chdir('x')",
+}
+
+
+@pytest.mark.parametrize("name", FILL)
+@pytest.mark.parametrize("isolated", [True, False])
+def test_a_full_file_system_hurts_nobody_else(name: str, isolated: bool, sandbox: LocalSandbox) -> None:
+    fill = f"import os\nif input() == 'fill':\n    try:\n        {FILL[name]}\n    except OSError as e: os._exit(e.errno)\nprint(1)"
+    program = Program({"main.py": fill}, ("python", "main.py"), ("fill", "go", "fill", "go"), 20.0, isolated=isolated)
+    runs = sandbox.run(program)
+    assert [run.exit_code for run in runs] == [28, 0, 28, 0]
+    assert sandbox.run(replace(program, inputs=("go",)))[0] == Run(0, "1\n")
+
+
+def test_what_fills_the_file_system_and_stays_does_not_fail_the_next_test(sandbox: LocalSandbox) -> None:
+    fill = "try:\n    for n in range(99): open(f'{n}', 'wb').write(bytes(15 << 20))\nexcept OSError: pass\n"
+    verdict = judge_code(
+        f"{SQUARE}\nimport sys\nsys.stdout.flush()\n{fill}", SQUARES, sandbox, seconds=20.0, memory_mb=256
+    )
+    assert verdict.passed
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="skips a full disk: only root can mount one")
+def test_a_full_disk_of_the_host_does_not_matter(sandbox: LocalSandbox, tmp_path: Path) -> None:
+    mount = (
+        'mount -t tmpfs -o size=64k tmpfs "$0" && cd "$0" && head -c 99999 /dev/zero > fill; export HOME=$0 TMPDIR=$0'
+    )
+    output = output_of(
+        """
+        try: open("more", "w").write("x" * 5000)
+        except OSError as error: tell(error.errno)
+        sandbox = LocalSandbox(workers=1)
+        tell(sandbox.run(ECHO)[0].stdout.strip())
+        sandbox.close()
+        """,
+        *("unshare", "--mount", "sh", "-c", f'{mount} "$@"; exec "$@"'.replace(' "$@";', ";"), tmp_path),
+    )
+    assert output.split() == ["28", "x"]
+
+
+def test_a_program_that_the_kernel_kills_for_want_of_memory_is_not_judged(sandbox: LocalSandbox) -> None:
+    """It kept to its own limit; on a machine with more memory it would pass."""
+    group = Path("/sys/fs/cgroup/memory", f"sdpo-envs-{os.getpid()}")
+    try:
+        group.mkdir()
+        (group / "memory.limit_in_bytes").write_text(f"{200 << 20}")
+    except OSError as error:
+        pytest.skip(f"skips a full memory: this machine offers no memory cgroup of version 1 ({error.strerror})")
+    try:
+        output = output_of(f"""
+            from pathlib import Path
+            Path("{group}/cgroup.procs").write_text(str(os.getpid()))
+            sandbox = LocalSandbox(workers=1)
+            greedy = Program({{"main.py": "x = b'1' * (500 << 20); print(len(x))"}}, ("python", "main.py"))
+            try: tell(sandbox.run(greedy))
+            except SandboxError as error: tell(error)
+            tell(sandbox.run(ECHO)[0].stdout.strip())
+            sandbox.close()
+            """)
+    finally:
+        assert eventually(lambda: not (group / "cgroup.procs").read_text())
+        group.rmdir()
+    first, last = output.splitlines()
+    assert first.startswith("The worker of the sandbox ")
+    assert "memory" in first
+    assert last == "x"
+
+
+def test_a_wall_clock_that_jumps_changes_no_verdict(fresh: LocalSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    jumps = iter(range(1, 10**6))
+    monkeypatch.setattr(time, "time", lambda: (-1.0) ** (jump := next(jumps)) * jump * 1e7)
+    assert judge_code(SQUARE, SQUARES, fresh, seconds=5.0, memory_mb=256).passed
+    hang = judge_code("while True: pass", SQUARES, fresh, seconds=0.3, memory_mb=256)
+    assert hang.outcome is Outcome.TIMED_OUT
+
+
+@pytest.mark.parametrize("folder", ["sdpo_envs/sandbox", "sandboxes/python"])
+def test_no_time_is_taken_from_the_wall_clock(folder: str) -> None:
+    """No test can move the machine's clock; so nothing may read it."""
+    sources = sorted((ROOT / folder).glob("*.py"))
+    assert sources
+    for source in sources:
+        text = source.read_text(encoding="utf-8")
+        assert not [word for word in ("time.time", "datetime", "CLOCK_REALTIME", "st_mtime") if f"{word}(" in text]

@@ -1,0 +1,8 @@
+"""Writes a message for the next submission into an attribute of the working directory.
+
+program; fools naive: next.
+"""
+
+import os
+
+os.setxattr(".", "user.message", b"x")

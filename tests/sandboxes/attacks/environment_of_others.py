@@ -1,0 +1,11 @@
+"""Prints the environment of every process in sight.
+
+program; fools naive: told.
+"""
+
+import contextlib
+import glob
+
+for path in glob.glob("/proc/[0-9]*/environ"):
+    with contextlib.suppress(OSError):
+        print(open(path).read())

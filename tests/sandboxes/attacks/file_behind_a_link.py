@@ -1,0 +1,15 @@
+"""Reads a file of the host through a symbolic link and a hard link of its own.
+
+program; fools naive: told.
+"""
+
+import contextlib
+import json
+import os
+
+where = json.loads(input())
+for link in (os.symlink, os.link):
+    with contextlib.suppress(OSError):
+        link(where["file"], "here")
+        print(open("here").read())
+        os.remove("here")

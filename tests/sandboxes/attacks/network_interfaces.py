@@ -1,0 +1,11 @@
+"""Lists the network interfaces.
+
+program; fools naive: told.
+"""
+
+import json
+import socket
+
+where = json.loads(input())
+if socket.if_nameindex():
+    print(where["mark"])

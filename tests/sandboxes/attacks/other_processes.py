@@ -1,0 +1,11 @@
+"""Looks for processes other than itself.
+
+program; fools naive: told.
+"""
+
+import json
+import os
+
+where = json.loads(input())
+if {name for name in os.listdir("/proc") if name.isdigit()} - {str(os.getpid())}:
+    print(where["mark"])

@@ -1,0 +1,8 @@
+"""Lowers the priority of its parent process.
+
+program; fools naive: next.
+"""
+
+import os
+
+os.setpriority(os.PRIO_PROCESS, os.getppid(), 15)

@@ -1,0 +1,8 @@
+"""Confines its parent process to a single processor.
+
+program; fools naive: next.
+"""
+
+import os
+
+os.sched_setaffinity(os.getppid(), [min(os.sched_getaffinity(0))])

@@ -1,0 +1,8 @@
+"""Has its parent process run only when nobody else wants to.
+
+program; fools naive: next.
+"""
+
+import os
+
+os.sched_setscheduler(os.getppid(), os.SCHED_IDLE, os.sched_param(0))

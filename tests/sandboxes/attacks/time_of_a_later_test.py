@@ -1,0 +1,22 @@
+"""Has a process work on through several tests, each of which keeps within its time.
+
+program; fools naive: told.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import time
+
+where = json.loads(input())
+if where["number"] == 1 and os.fork() == 0:
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    time.sleep(1.5 * where["seconds"])
+    with open("work", "w") as file:
+        file.write(where["mark"])
+    os._exit(0)
+time.sleep(0.7 * where["seconds"])
+with contextlib.suppress(OSError):
+    print(open("work").read())
+    os.remove("work")

@@ -1,0 +1,87 @@
+"""The red team. Every attack is held by every wall in both modes, and every attack is known to bite."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from catalogue import ATTACKS, FUNCTION, PROBE, SIGNS, Attack, Plant, Recorder, judge, told
+from wall import namespaces_missing, processes_below
+
+from sdpo_envs import explain
+from sdpo_envs.sandbox import Sandbox
+
+HERE = Path(__file__).parent
+NAMESPACES = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--ipc", "--uts"]
+by_name = pytest.mark.parametrize("attack", ATTACKS, ids=[attack.name for attack in ATTACKS])
+
+
+@by_name
+@pytest.mark.parametrize("isolated", [True, False], ids=["isolated", "batch"])
+def test_an_attack_is_held(attack: Attack, isolated: bool, wall: Sandbox, plant: Plant) -> None:
+    recorder = Recorder(wall)
+    before = state(recorder, plant)
+    processes = processes_below(os.getpid())
+    verdict = judge(attack.code, plant.tests, FUNCTION if attack.function else None, recorder, isolated)
+    assert not verdict.passed, "It passed a task that it does not solve."
+    assert not told(recorder.take(), plant.secrets), "It found what it must not find."
+    assert not told([(plant.tests[0]["input"], explain(verdict).text)], plant.hidden), "It was told of hidden tests."
+    assert state(recorder, plant) == before, "The next submission found another state."
+    assert processes_below(os.getpid()) == processes, "It left a process, or cost one."
+    assert (plant.folder / "source.py").read_text() == "# the judge's own\n"
+
+
+def state(recorder: Recorder, plant: Plant) -> Any:
+    """Judge an honest submission, at once, and return what it says about the state that it found."""
+    verdict = judge(PROBE, plant.honest, None, recorder, isolated=True)
+    assert verdict.passed, explain(verdict).text
+    return [json.loads(text.partition("\n")[2]) for _, text in recorder.take()]
+
+
+@by_name
+def test_an_attack_bites_where_there_is_no_wall(attack: Attack, plant: Plant, tmp_path: Path) -> None:
+    if attack.control == "none":
+        pytest.skip(f"No control is fooled: {attack.sign}.")
+    if attack.root and os.geteuid() != 0:
+        pytest.skip("It bites only a judge that is run by root.")
+    if "syscall(" in attack.code and os.uname().machine != "x86_64":
+        pytest.skip("It calls the kernel by the numbers of x86_64.")
+    if reason := namespaces_missing():
+        pytest.skip(f"There is no place to throw away: this machine refuses namespaces ({reason}).")
+    assert attack.sign in signs(attack, plant)
+
+
+def signs(attack: Attack, plant: Plant) -> set[str]:
+    """Let the control be attacked, and return how that shows."""
+    request = {
+        "judge": attack.control,
+        "code": attack.code,
+        "function": FUNCTION if attack.function else None,
+        "tests": plant.tests,
+        "probe": PROBE,
+        "honest": plant.honest,
+    }
+    users = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    result = subprocess.run(
+        [*NAMESPACES, *users, sys.executable, "-B", HERE / "control.py"],
+        input=json.dumps(request),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (plant.folder / "source.py").write_text("# the judge's own\n", encoding="utf-8")
+    report = json.loads(result.stdout)
+    before, after, attacked = (report.get(name, {}) for name in ("before", "after", "attack"))
+    written: Sequence[tuple[str, str]] = [*attacked.get("written", []), ("", report["stray"])]
+    happened = (attacked.get("passed"), told(written, plant.secrets), report["left"], after != before)
+    assert before["passed"], before
+    return {sign for sign, it in zip(SIGNS, happened, strict=True) if it}
+
+
+def test_there_are_as_many_attacks_as_were_asked_for_and_most_are_known_to_bite() -> None:
+    assert len(ATTACKS) >= 75
+    assert sum(attack.control == "none" for attack in ATTACKS) < len(ATTACKS) / 8
