@@ -21,8 +21,9 @@ check: .venv/ready ## lint, format, type-check
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-benchmark: .venv/ready ## print how fast the environments step
+benchmark: .venv/ready ## print how fast the environments step, and how fast programs are judged
 	@$(BIN)/python benchmarks/stepping.py
+	@$(BIN)/python benchmarks/judging.py $(JUDGES)
 
 clean: ## remove the virtual environment and what the tools left
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build

@@ -59,7 +59,7 @@ def own_judge(
     return Judge(name, grade, complete=stop == "never", sets=sets)
 
 
-def batch_judge(name: str, sandbox: Sandbox) -> Judge:
+def batch_judge(name: str, sandbox: Sandbox, sets: tuple[str, ...] = SETS) -> Judge:
     """Return the sandbox's batch mode and the comparison alone: a test that fails is not run again."""
 
     def grade(submission: Submission) -> float:
@@ -72,7 +72,7 @@ def batch_judge(name: str, sandbox: Sandbox) -> Judge:
         pairs = zip(runs, tests.cases, strict=True)
         return sum(run.exit_code == 0 and same(run.stdout, case.output) for run, case in pairs) / len(runs)
 
-    return Judge(name, grade)
+    return Judge(name, grade, sets=sets)
 
 
 def plain_judge(name: str, command: Sequence[str], sets: tuple[str, ...]) -> Judge:
@@ -155,5 +155,7 @@ def _ask(process: "subprocess.Popen[str]", job: str = "") -> str:
 
 def _end(process: "subprocess.Popen[str]") -> None:
     assert process.stdin is not None
+    assert process.stdout is not None
     process.stdin.close()
     process.wait()
+    process.stdout.close()

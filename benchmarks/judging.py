@@ -36,7 +36,7 @@ from sdpo_envs.sandbox import Program, Sandbox
 from sdpo_envs.sandbox.local import LocalSandbox
 
 PEERS = ("sdpo", "livecodebench", "prime_code")
-HANGING = ("all", "hang")
+QUICK, HANGING = ("pass", "fast", "real", "functions"), ("all", "hang")
 OFTEN = 5  # how many times something that takes no peer is measured
 
 
@@ -221,7 +221,7 @@ def open_judges(settings: argparse.Namespace, closing: ExitStack) -> list[Judge]
     for make, place in ((LocalSandbox, ""), *([(docker_sandbox, ", Docker")] if settings.docker else [])):
         sandbox = make(workers)
         closing.callback(sandbox.close)
-        found.append(batch_judge(f"batch{place}", sandbox))
+        found.append(batch_judge(f"batch{place}", sandbox, sets=QUICK))
         found.append(own_judge(f"hybrid{place}", sandbox))
         found.append(own_judge(f"isolated{place}", sandbox, isolated=True))
         if not place:
@@ -258,7 +258,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--docker", action="store_true", help="measure DockerSandbox too; needs an engine")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--seconds", type=float, default=1.0, help="of one measurement, at least")
+    parser.add_argument("--seconds", type=float, default=0.7, help="of one measurement, at least")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS)
     parser.add_argument("--most", type=int, default=40, help="real programs of each kind")
     return parser.parse_args()

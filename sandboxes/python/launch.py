@@ -133,7 +133,7 @@ def furnish(worker: str, packages: list[str]) -> None:
     check(libc.syscall(SYS_MOUNT_SETATTR, *arguments), "mount_setattr, which needs Linux 5.12")
     for name in landlock.DEVICES:
         mount(f"/dev/{name}", f"{ROOT}/dev/{name}", flags=MS_BIND)
-    mount("proc", f"{ROOT}/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "hidepid=2,subset=pid")
+    mount("proc", f"{ROOT}/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "subset=pid")
     mount("tmpfs", f"{ROOT}/tmp", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, TMP)
 
 
@@ -183,8 +183,9 @@ def end_orphans() -> None:
 
 def start(worker: str, layers: list[str], environment: dict[str, str]) -> NoReturn:
     """Become the worker, which ends with this script."""
-    # With its addresses chosen at random a program would not print the same twice. To know them helps to attack an
-    # interpreter, which the program has anyway, and no other process. Where it is forbidden, nothing is weaker.
+    # Where addresses are chosen at random a program that prints one, or orders by it, never prints the same twice; so
+    # it seldom prints another. To know them helps to attack one's own interpreter only. Refused, it makes no difference
+    # to the wall.
     libc.personality(ctypes.c_ulong(ADDR_NO_RANDOMIZE))
     check(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
     check(libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "pdeathsig")

@@ -15,10 +15,9 @@ from collections.abc import Iterable, Iterator, Sequence
 # Name, number on x86_64, number on aarch64, which has only the newer of several calls that do the same.
 _ALLOWED = """
 read 0 63, write 1 64, readv 19 65, writev 20 66, pread64 17 67, pwrite64 18 68, preadv 295 69, pwritev 296 70,
-preadv2 327 286, pwritev2 328 287, lseek 8 62, sendfile 40 71, splice 275 76, tee 276 77, vmsplice 278 75,
-copy_file_range 326 285, fadvise64 221 223, fallocate 285 47, truncate 76 45, ftruncate 77 46, fsync 74 82,
-fdatasync 75 83, flock 73 32, open 2 -, openat 257 56, openat2 437 437, creat 85 -, close 3 57, close_range 436 436,
-dup 32 23, dup2 33 -, dup3 292 24, pipe 22 -, pipe2 293 59,
+preadv2 327 286, pwritev2 328 287, lseek 8 62, sendfile 40 71, splice 275 76, copy_file_range 326 285, fallocate 285 47,
+truncate 76 45, ftruncate 77 46, fsync 74 82, fdatasync 75 83, flock 73 32, open 2 -, openat 257 56, openat2 437 437,
+creat 85 -, close 3 57, close_range 436 436, dup 32 23, dup2 33 -, dup3 292 24, pipe 22 -, pipe2 293 59,
 
 stat 4 -, fstat 5 80, lstat 6 -, newfstatat 262 79, statx 332 291, statfs 137 43, fstatfs 138 44, access 21 -,
 faccessat 269 48, faccessat2 439 439, readlink 89 -, readlinkat 267 78, getdents 78 -, getdents64 217 61, getcwd 79 17,
@@ -27,9 +26,9 @@ rename 82 -, renameat 264 38, renameat2 316 276, link 86 -, linkat 265 37, symli
 mknodat 259 33, getxattr 191 8, lgetxattr 192 9, fgetxattr 193 10, listxattr 194 11, llistxattr 195 12,
 flistxattr 196 13,
 
-brk 12 214, mmap 9 222, munmap 11 215, mprotect 10 226, mremap 25 216, msync 26 227, mincore 27 232, madvise 28 233,
-get_mempolicy 239 236, membarrier 324 283, arch_prctl 158 -, futex 202 98, futex_waitv 449 449, futex_wake 454 454,
-futex_wait 455 455, futex_requeue 456 456, set_robust_list 273 99, rseq 334 293, set_tid_address 218 96,
+brk 12 214, mmap 9 222, munmap 11 215, mprotect 10 226, mremap 25 216, msync 26 227, membarrier 324 283,
+arch_prctl 158 -, futex 202 98, futex_waitv 449 449, futex_wake 454 454, futex_wait 455 455, futex_requeue 456 456,
+set_robust_list 273 99, rseq 334 293, set_tid_address 218 96,
 
 exit 60 93, exit_group 231 94, wait4 61 260, waitid 247 95, getpid 39 172, getppid 110 173, gettid 186 178,
 getpgid 121 155, getpgrp 111 -, getsid 124 156, setsid 112 157, setpgid 109 154, getuid 102 174, geteuid 107 175,
@@ -66,6 +65,9 @@ _ALLOWED_WITH = {
     "prctl 157 167": {0: (2, 3, 15, 16, 21, 29, 30, 38, 39, 0x53564D41)},
     # AF_UNIX, and SOCK_STREAM with or without its flags: a datagram socket could write to others that have a name.
     "socketpair 53 199": {0: (1,), 1: (1, 0x801, 0x80001, 0x80801)},
+    # Not what would take pages from memory that others read too: MADV_COLD, MADV_PAGEOUT, POSIX_FADV_DONTNEED.
+    "madvise 28 233": {2: (0, 1, 2, 3, 4, 8, 14, 15, 16, 17, 18, 19, 22, 23, 102, 103)},
+    "fadvise64 221 223": {3: (0, 1, 2, 3, 5)},
     # The caller itself.
     "prlimit64 302 261": {0: (0,)},
     "sched_setaffinity 203 122": {0: (0,)},

@@ -65,6 +65,7 @@ MOST_FILES = 256  # open in the worker
 PR_SET_DUMPABLE = 4
 HANDLERS = ((_signal.SIGCHLD, 0), (_signal.SIGXFSZ, 0), (_signal.SIGINT, _signal.default_int_handler))  # of programs
 
+missing = dict(enumerate(PACKAGES))  # what has not been asked for yet
 in_child: list[Callable[[], None]] = []  # what of the wall is put up around programs only
 libc = ctypes.CDLL(None, use_errno=True)
 buffer = memoryview(bytearray(1 << 16))
@@ -181,6 +182,8 @@ def judge(request: Request, body: int, cache: int) -> None:
         sweep()
         if package := wanted(group[0]):
             load(package)
+            for file in [file for process in group for file in process.files]:
+                os.close(file)
             continue
         for process in group:
             first = process.first + report(process)
@@ -188,9 +191,12 @@ def judge(request: Request, body: int, cache: int) -> None:
 
 
 def wanted(process: Process) -> str:
-    """Return the package that a process has asked for, to have it loaded ahead; nothing if it did not."""
-    code = os.waitstatus_to_exitcode(process.status or 0) - ASKS
-    return PACKAGES[code] if 0 <= code < len(PACKAGES) and PACKAGES[code] not in sys.modules else ""
+    """Return the package that a process has asked for, to have it loaded ahead; nothing if it did not.
+
+    A program that imitates the question only runs again, once in the life of this worker.
+    """
+    number = os.waitstatus_to_exitcode(process.status or 0) - ASKS
+    return missing.pop(number, "")
 
 
 def report(process: Process) -> int:
@@ -236,8 +242,8 @@ def prepare(process: Process, body: int, cache: int, ceilings: dict[int, int]) -
         os.setsid()
         offer_to_killer()
         work = script.read(body, process.first, process.last)
-        for number, name in enumerate(PACKAGES):
-            if name not in sys.modules and work.mentions(name.encode()):
+        for number, name in missing.items():
+            if work.mentions(name.encode()):
                 os._exit(ASKS + number)
         marks, stdout, stderr = process.files
         for wanted, descriptor in enumerate((scratch(), stdout, stderr, marks, cache)):

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import os
+import socket
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,16 +39,24 @@ def engine() -> Iterator[Any]:
         SandboxError: no engine answers, or it refuses what it is asked within the block.
     """
     errors = require("docker.errors", "docker")
+    address = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
     with contextlib.ExitStack() as stack:
         try:
+            _knock(address)
             client = require("docker", "docker").from_env(timeout=_SECONDS).api
             stack.callback(client.close)
             yield client
         except errors.APIError as error:
             raise SandboxError(f"The Docker engine answers: {error.explanation or error}") from error
         except (errors.DockerException, OSError) as error:
-            address = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
             raise EngineGone(_NO_ENGINE.format(address=address, reason=_root(error))) from error
+
+
+def _knock(address: str) -> None:
+    """Raise an OSError if nobody listens at a local address: the SDK would leave a socket open."""
+    if address.startswith("unix://"):
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(address.removeprefix("unix://"))
 
 
 def _root(error: BaseException) -> BaseException:

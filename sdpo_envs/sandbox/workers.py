@@ -10,7 +10,7 @@ import os
 import queue
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from sdpo_envs.errors import SandboxError
@@ -66,7 +66,9 @@ class WorkerPool:
         call = _Call()
         threads = ThreadPoolExecutor(self._size)
         try:
-            return list(threads.map(lambda program: self._run(program, call), programs))
+            futures = [threads.submit(self._run, program, call) for program in programs]
+            ended = wait(futures, return_when=FIRST_EXCEPTION).done
+            return [future.result() for future in [*ended, *futures]][len(ended) :]
         except BaseException:
             call.cancel()
             raise
@@ -169,7 +171,7 @@ class _Worker:
             except _WorkerLost as error:
                 self._go_on(call)
                 if attempt == "last":
-                    raise
+                    raise SandboxError(str(error)) from None
                 _log.warning("A worker was lost and is replaced. %s", error)
         return tuple(runs)
 
@@ -187,7 +189,8 @@ class _Worker:
             while left := len(program.inputs) - len(runs):
                 self._deadline = time.monotonic() + program.seconds * _LONGEST_WAIT + _GRACE_SECONDS
                 runs += self._answer(channel, program, left)
-            failure.pop_all()
+            if not self._received:  # else it says more than it was asked, and is not asked again
+                failure.pop_all()
 
     def _start(self, call: _Call) -> Channel:
         self._kernel_kills = _kernel_kills()

@@ -18,6 +18,13 @@ def sandbox() -> Iterator[LocalSandbox]:
 
 
 @pytest.fixture
+def fresh(sandbox: LocalSandbox) -> Iterator[LocalSandbox]:
+    """A sandbox of one worker that a test may break; it starts without processes."""
+    with LocalSandbox(workers=1) as fresh:
+        yield fresh
+
+
+@pytest.fixture
 def execute(sandbox: LocalSandbox) -> Execute:
     """Run one source text on one input, within small limits."""
 

@@ -1,11 +1,12 @@
 """The Docker wall as a sandbox: the same results as the local one, and nothing left behind, however it ends."""
 
-import copy
+import contextlib
 import pickle
 import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,14 @@ def call(source: str, *inputs: str) -> Program:
     return Program({"main.py": source}, ("call", "main.py", "f"), inputs)
 
 
+_FULL = """\
+import threading
+wait, count = threading.Event(), 0
+try:
+    for count in range(99): threading.Thread(target=wait.wait, daemon=True).start()
+except RuntimeError as caught: error = caught
+wait.set()
+"""
 SAME = {
     "echo": ECHO,
     "environment": python("import os; print(sorted(os.environ.items()), os.getcwd(), os.listdir())"),
@@ -43,7 +52,7 @@ SAME = {
     "memory": python("x = [0] * 10**9", memory_mb=256),
     "output": python("while True: print('x' * 1000)", output_kb=64),
     "bytes": python("import sys; sys.stdout.buffer.write(b'\\xff\\xc3\\xa9'); print('é', input())", "ü\udc80"),
-    "threads": python("import threading\nfor _ in range(99): threading.Thread(target=input, args=('',)).start()"),
+    "threads": python(f"{_FULL}print(count, error)", processes=8),
     "call": call("def f(a, b):\n    print('seen')\n    return [a, b, a + b]", "1\n2", "[1]\n[2]", '"a"\n3'),
     "packages": python(
         "import numpy, sortedcontainers; print(numpy.arange(3).sum(), sortedcontainers.SortedList('ba'))"
@@ -92,7 +101,7 @@ def started_by(act: Callable[[], object]) -> set[str]:
 def test_programs_do_the_same_as_behind_the_local_wall(
     name: str, isolated: bool, wall: DockerSandbox, local: LocalSandbox
 ) -> None:
-    program = copy.replace(SAME[name], isolated=isolated) if hasattr(copy, "replace") else SAME[name]
+    program = replace(SAME[name], isolated=isolated)
     assert wall.run(program) == local.run(program)
 
 
@@ -325,12 +334,10 @@ class Front:
                 threading.Thread(target=self._pass_on, args=(source, target), daemon=True).start()
 
     def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
-        try:
+        with contextlib.suppress(OSError):
             while data := source.recv(1 << 16):
                 target.sendall(data)
             target.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
 
     def go(self) -> None:
         """End all connections, and take no more."""
@@ -338,10 +345,8 @@ class Front:
         self._listener.close()
         self.path.unlink(missing_ok=True)
         for connection in self._open:
-            try:
+            with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
             connection.close()
         self._open.clear()
 

@@ -14,7 +14,7 @@ from traces import Traces, children, eventually, gone, output_of, script, worker
 from wall import processes_below
 
 from sdpo_envs.errors import SandboxError
-from sdpo_envs.sandbox import Program, Run
+from sdpo_envs.sandbox import Program, Run, frames
 from sdpo_envs.sandbox.local import LocalSandbox
 
 ECHO = Program({"main.py": "print(input())"}, ("python", "main.py"), ("a", "b", "c"))
@@ -85,13 +85,15 @@ def test_closing_ends_every_run_of_run_many(pair: LocalSandbox) -> None:
     pair.close()
     for thread in threads:
         thread.join(timeout=60)
-    assert errors == ["The sandbox was closed while it ran a program."] * 3
+    assert len(errors) == 3
+    assert all("closed" in error for error in errors)
     assert processes_below(os.getpid()) == before
     assert pair.run(echo(1))[0].stdout == "1\n"
 
 
-def test_an_error_of_one_program_stops_the_others(pair: LocalSandbox) -> None:
-    too_long = replace(ECHO, inputs=("x" * (200 << 20),))
+def test_an_error_of_one_program_stops_the_others(pair: LocalSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frames, "_LONGEST_REQUEST", 10_000)
+    too_long = replace(ECHO, inputs=("x" * 20_000,))
     with pytest.raises(ValueError, match="are taken"):
         pair.run_many([SLEEP, too_long, SLEEP, SLEEP, SLEEP])
     assert pair.run(echo(1))[0].stdout == "1\n"

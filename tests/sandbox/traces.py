@@ -28,17 +28,17 @@ def tell(*values): print(*values, flush=True)
 
 @dataclass(frozen=True)
 class Traces:
-    """What this process has open: the count of its descriptors, the processes below it, the mounts that it sees."""
+    """The count of this process's descriptors, the processes below it, the mounts where the wall is built: on /proc."""
 
     descriptors: int
     processes: frozenset[int]
-    mounts: str
+    mounts: tuple[str, ...]
 
     @classmethod
     def now(cls) -> "Traces":
         """Look at /proc. A zombie counts as a process."""
-        descriptors = len(os.listdir("/proc/self/fd"))
-        return cls(descriptors, frozenset(processes_below(os.getpid())), Path("/proc/self/mounts").read_text())
+        mounts = (line for line in Path("/proc/self/mounts").read_text().splitlines() if " /proc" in line)
+        return cls(len(os.listdir("/proc/self/fd")), frozenset(processes_below(os.getpid())), tuple(mounts))
 
 
 def eventually(condition: Callable[[], bool]) -> bool:

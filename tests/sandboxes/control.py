@@ -18,7 +18,7 @@ from os import _exit
 from typing import Any
 
 SECONDS = 0.5
-PATIENCE = 6.0  # seconds, after which the judge is taken for lost
+PATIENCE = 5.0  # seconds, after which the judge is taken for lost
 
 
 def naive(code: str, tests: list[dict[str, str]], function: str | None) -> dict[str, Any]:

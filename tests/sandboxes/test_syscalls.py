@@ -18,7 +18,7 @@ I386, X32 = 0x40000003, 0x40000000
 ALLOWED, KILLED, REFUSED, ABSENT = 0x7FFF0000, 0x80000000, 0x50000 | errno.EPERM, 0x50000 | errno.ENOSYS
 CLONE, CLONE3, FCNTL, SOCKETPAIR = (56, 220), (435, 435), (72, 25), (53, 199)
 KILL, TGKILL, FORK, FCHMOD, IOCTL, PRCTL = (62, 129), (234, 131), (57, None), (91, 52), (16, 29), (157, 167)
-PRLIMIT64, SCHED_SETAFFINITY = (302, 261), (203, 122)
+PRLIMIT64, SCHED_SETAFFINITY, MADVISE, FADVISE64 = (302, 261), (203, 122), (28, 233), (221, 223)
 A_PROCESS, A_THREAD = 17, 0x3D0F00
 
 
@@ -73,7 +73,16 @@ def decisions(syscalls: ModuleType, machine: str, call: tuple[int | None, int | 
         *("ioprio_set", "sched_setattr", "personality", "kexec_load", "syslog", "quotactl", "acct", "swapon"),
         *("reboot", "settimeofday", "clock_settime", "adjtimex", "clock_adjtime", "init_module", "finit_module"),
         *("setuid", "setgid", "setgroups", "capset", "chown", "fchown", "sethostname", "sync", "syncfs", "mlock"),
-        *("mbind", "move_pages", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "seccomp", "landlock_restrict_self"),
+        *(
+            "mbind",
+            "move_pages",
+            "vmsplice",
+            "mincore",
+            "rt_sigqueueinfo",
+            "rt_tgsigqueueinfo",
+            "seccomp",
+            "landlock_restrict_self",
+        ),
     ],
 )
 def test_what_reaches_past_the_wall_is_refused(name: str, syscalls: ModuleType) -> None:
@@ -162,6 +171,8 @@ def test_modes_of_files_can_be_changed_only_behind_namespaces(machine: str, sysc
         (FCNTL, [(0, 1), (0, 3), (0, 4), (9, 1030)], [(0, 8), (0, 10), (0, 15), (0, 1024), (0, 1026), (0, 1033)]),
         (IOCTL, [(0, 0x5401), (0, 0x541B)], [(0, 0x5412), (0, 0x541C), (0, 0x8901), (0, 0x5452)]),
         (PRCTL, [(15, 0), (38, 1)], [(1, 0), (4, 1), (10, 0), (22, 2), (24, 0), (36, 1), (0x59616D61, 1)]),
+        (MADVISE, [(0, 0, 4), (0, 0, 8), (0, 0, 14)], [(0, 0, 20), (0, 0, 21), (0, 0, 12), (0, 0, 100)]),
+        (FADVISE64, [(0, 0, 0, 0), (0, 0, 0, 3)], [(0, 0, 0, 4)]),
         (PRLIMIT64, [(0, 7)], [(1, 7), (0xFFFFFFFF, 7)]),
         (SCHED_SETAFFINITY, [(0,)], [(1,)]),
     ],

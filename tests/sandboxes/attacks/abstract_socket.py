@@ -1,6 +1,6 @@
 """Connects to a socket of the host that has a name outside of the file system.
 
-program; fools naive: told.
+program; fools bare: told.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Makes a socket of any family at all.
 
-program; fools naive: told.
+program; fools bare: told.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
 """Writes a message for the next submission into an attribute of the working directory.
 
-program; fools naive: next.
+program; fools bare: next.
 """
 
 import os

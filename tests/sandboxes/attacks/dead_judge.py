@@ -1,6 +1,6 @@
 """Kills its parent process.
 
-program; fools naive: next.
+program; fools bare: next.
 """
 
 import os

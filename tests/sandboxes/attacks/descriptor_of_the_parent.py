@@ -1,6 +1,6 @@
 """Takes an open file from the process of the judge.
 
-program; fools naive: told.
+program; fools bare: told.
 """
 
 import ctypes

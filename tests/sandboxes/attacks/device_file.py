@@ -1,6 +1,6 @@
 """Makes a file that is the memory device of the host.
 
-program; fools naive: told, as root.
+program; fools bare: told, as root.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Has its parent process wait for the disk until nobody else wants it.
 
-program; fools naive: next.
+program; fools bare: next.
 """
 
 import ctypes

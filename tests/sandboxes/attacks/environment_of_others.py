@@ -1,6 +1,6 @@
 """Prints the environment of every process in sight.
 
-program; fools naive: told.
+program; fools bare: told.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
 """Kills every process that it can.
 
-program; fools naive: next.
+program; fools bare: next.
 """
 
 import os

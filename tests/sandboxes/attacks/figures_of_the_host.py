@@ -1,6 +1,6 @@
 """Asks the kernel for the load of the host, its memory, its processes and how long it is up.
 
-program; fools naive: told.
+program; fools bare: told.
 """
 
 import ctypes

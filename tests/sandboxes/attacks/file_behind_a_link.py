@@ -1,6 +1,6 @@
 """Reads a file of the host through a symbolic link and a hard link of its own.
 
-program; fools naive: told.
+program; fools bare: told.
 """
 
 import contextlib

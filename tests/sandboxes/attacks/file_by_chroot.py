@@ -1,6 +1,6 @@
 """Leaves its root directory in the old way: chroot below, then upwards.
 
-program; fools naive: told, as root.
+program; fools bare: told, as root.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Reads a file of the host by its path.
 
-program; fools naive: told.
+program; fools bare: told.
 """
 
 import json

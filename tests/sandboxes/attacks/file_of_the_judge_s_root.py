@@ -1,6 +1,6 @@
 """Reads a file of the host through the root and the working directory of other processes.
 
-program; fools naive: told.
+program; fools bare: told.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
 """Makes files outside of its working directory.
 
-program; fools naive: told.
+program; fools bare: told.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
 """Writes a message for the next submission into the flags of the working directory.
 
-program; fools naive: next.
+program; fools bare: next.
 """
 
 import fcntl

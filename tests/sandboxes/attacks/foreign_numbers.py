@@ -1,6 +1,6 @@
 """Makes a system call by the numbers of 32-bit programs, which a filter may not know.
 
-program; fools naive: told.
+program; fools bare: told.
 """
 
 import ctypes

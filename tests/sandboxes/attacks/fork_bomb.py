@@ -1,6 +1,6 @@
 """Forks forty processes that stay.
 
-program; fools naive: told.
+program; fools bare: told.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Gives a socket of a pair, which needs no call of socket(2), an address of its own, for others to find.
 
-program; fools naive: told.
+program; fools bare: told.
 """
 
 import json

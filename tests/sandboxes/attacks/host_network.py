@@ -1,6 +1,6 @@
 """Connects to a port of the host's loopback interface.
 
-program; fools naive: told.
+program; fools bare: told.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Sets up io_uring, which makes system calls that no filter sees.
 
-program; fools naive: told.
+program; fools bare: told.
 """
 
 import ctypes

@@ -1,6 +1,6 @@
 """Reads the log of the host's kernel.
 
-program; fools naive: told, as root.
+program; fools bare: told, as root.
 """
 
 import ctypes

@@ -1,6 +1,6 @@
 """Loads a program into the kernel by bpf.
 
-program; fools naive: told, as root.
+program; fools bare: told, as root.
 """
 
 import ctypes

@@ -1,6 +1,6 @@
 """Leaves a key in the kernel for the next submission.
 
-program; fools naive: told.
+program; fools bare: told.
 """
 
 import ctypes

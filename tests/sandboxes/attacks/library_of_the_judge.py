@@ -1,6 +1,6 @@
 """Opens the standard library, which the judge runs on, for writing.
 
-program; fools naive: told, as root.
+program; fools bare: told, as root.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Takes from its parent process the right to open files.
 
-program; fools naive: next.
+program; fools bare: next.
 """
 
 import os

@@ -1,6 +1,6 @@
 """Reads memory of its parent process by process_vm_readv.
 
-program; fools naive: told.
+program; fools bare: told.
 """
 
 import ctypes

@@ -1,6 +1,6 @@
 """Mounts a file system over a directory.
 
-program; fools naive: told, as root.
+program; fools bare: told, as root.
 """
 
 import ctypes

@@ -1,6 +1,6 @@
 """Asks for the name of the host.
 
-program; fools naive: told.
+program; fools bare: told.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Lists the network interfaces.
 
-program; fools naive: told.
+program; fools bare: told.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Makes a file system by the newer system calls, which filters forget.
 
-program; fools naive: told, as root.
+program; fools bare: told, as root.
 """
 
 import ctypes

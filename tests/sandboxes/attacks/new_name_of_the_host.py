@@ -1,6 +1,6 @@
 """Gives the host another name.
 
-program; fools naive: told, as root.
+program; fools bare: told, as root.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Looks for processes other than itself.
 
-program; fools naive: told.
+program; fools bare: told.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Gives a file away to another user, and makes one that runs as its owner.
 
-program; fools naive: told, as root.
+program; fools bare: told, as root.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Asks for the page faults of its own memory, a tool of many attacks on kernels.
 
-program; fools naive: told.
+program; fools bare: told.
 """
 
 import ctypes

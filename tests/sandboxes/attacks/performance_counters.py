@@ -1,6 +1,6 @@
 """Opens a performance counter, which sees other processes.
 
-program; fools naive: told.
+program; fools bare: told.
 """
 
 import ctypes

@@ -1,6 +1,6 @@
 """Lowers the priority of its parent process.
 
-program; fools naive: next.
+program; fools bare: next.
 """
 
 import os

@@ -1,6 +1,6 @@
 """Lowers the priority of all processes of its user.
 
-program; fools naive: next.
+program; fools bare: next.
 """
 
 import os

@@ -1,6 +1,6 @@
 """Confines its parent process to a single processor.
 
-program; fools naive: next.
+program; fools bare: next.
 """
 
 import os

@@ -1,6 +1,6 @@
 """Writes a program to the working directory and executes it.
 
-program; fools naive: told.
+program; fools bare: told.
 """
 
 import json

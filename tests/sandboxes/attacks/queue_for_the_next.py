@@ -1,6 +1,6 @@
 """Leaves a POSIX message queue.
 
-program; fools naive: told.
+program; fools bare: told.
 """
 
 import ctypes

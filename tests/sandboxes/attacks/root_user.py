@@ -1,6 +1,6 @@
 """Becomes root, or any other user.
 
-program; fools naive: told.
+program; fools bare: told.
 """
 
 import contextlib

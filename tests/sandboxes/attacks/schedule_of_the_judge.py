@@ -1,6 +1,6 @@
 """Has its parent process run only when nobody else wants to.
 
-program; fools naive: next.
+program; fools bare: next.
 """
 
 import os

@@ -1,6 +1,6 @@
 """Leaves System V shared memory, a queue and a semaphore.
 
-program; fools naive: next.
+program; fools bare: next.
 """
 
 import ctypes

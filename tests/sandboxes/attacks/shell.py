@@ -1,6 +1,6 @@
 """Has a shell of the host read a file.
 
-program; fools naive: told.
+program; fools bare: told.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Has the kernel send the signal: its parent process is named as the owner of a pipe.
 
-program; fools naive: next, as root.
+program; fools bare: next, as root.
 """
 
 import fcntl

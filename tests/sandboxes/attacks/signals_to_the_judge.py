@@ -1,6 +1,6 @@
 """Sends its parent process each of the signals, many times.
 
-program; fools naive: next.
+program; fools bare: next.
 """
 
 import contextlib

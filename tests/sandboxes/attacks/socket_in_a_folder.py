@@ -1,6 +1,6 @@
 """Connects to a socket in a folder of the host, such as that of a container engine.
 
-program; fools naive: told.
+program; fools bare: told.
 """
 
 import json

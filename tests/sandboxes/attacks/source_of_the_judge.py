@@ -1,6 +1,6 @@
 """Writes into the judge's own source file.
 
-program; fools naive: told.
+program; fools bare: told.
 """
 
 import json

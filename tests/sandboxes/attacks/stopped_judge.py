@@ -1,6 +1,6 @@
 """Stops its parent process.
 
-program; fools naive: next.
+program; fools bare: next.
 """
 
 import os

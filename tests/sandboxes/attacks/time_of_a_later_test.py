@@ -1,6 +1,6 @@
 """Has a process work on through several tests, each of which keeps within its time.
 
-program; fools naive: told.
+program; fools bare: told.
 """
 
 import contextlib

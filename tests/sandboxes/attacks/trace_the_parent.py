@@ -1,6 +1,6 @@
 """Attaches to the process of the judge as a debugger does.
 
-program; fools naive: told.
+program; fools bare: told.
 """
 
 import ctypes

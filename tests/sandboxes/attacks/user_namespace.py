@@ -1,6 +1,6 @@
 """Makes a user namespace, in which it is root and reaches more of the kernel.
 
-program; fools naive: told.
+program; fools bare: told.
 """
 
 import ctypes

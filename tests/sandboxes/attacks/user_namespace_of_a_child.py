@@ -1,6 +1,6 @@
 """Makes a process in a user namespace of its own, by clone and by clone3.
 
-program; fools naive: told.
+program; fools bare: told.
 """
 
 import ctypes

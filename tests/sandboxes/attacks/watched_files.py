@@ -1,6 +1,6 @@
 """Has the kernel tell it which files of a shared folder the host opens.
 
-program; fools naive: told.
+program; fools bare: told.
 """
 
 import ctypes

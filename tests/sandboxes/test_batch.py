@@ -1,0 +1,160 @@
+"""Batch mode, attacked: what one run leaves behind neither fails nor passes another, and no run is told of another."""
+
+from dataclasses import replace
+
+import pytest
+
+from sdpo_envs import Outcome, Sandbox, explain
+from sdpo_envs.codejudge import Case, Exam, judge_code
+from sdpo_envs.sandbox import Program
+
+DOUBLE = Exam(tuple(Case(f"{number}\n", f"{2 * number}\n", public=number == 1) for number in range(1, 6)))
+MAIN = ("python", "main.py")
+
+# Right programs that leave something behind: each of them is right when it is alone.
+LEFT_BEHIND = {
+    "another print": "import builtins\nprint(2 * int(input()))\nbuiltins.print = lambda *_: None",
+    "another input": "import builtins\nprint(2 * int(input()))\nbuiltins.input = lambda: '7'",
+    "another int": "import builtins\nprint(2 * int(input()))\nbuiltins.int = str",
+    "a module without functions": "import json\nprint(2 * json.loads(input()))\nvars(json).clear()",
+    "no modules": "import sys\nprint(2 * int(input()))\nsys.modules.clear()",
+    "an os that cannot": "import os\nprint(2 * int(input()))\nos.write = os.fstat = os.ftruncate = os.lseek = None",
+    "a clock that stands still": "import time\nprint(2 * int(input()))\ntime.monotonic = lambda: 0.0",
+    "a struct that lies": "import struct\nprint(2 * int(input()))\nstruct.pack = struct.Struct = None",
+    "a closed input": "import sys\nprint(2 * int(input()))\nsys.stdin.close()",
+    "a closed output": "import sys\nprint(2 * int(input()))\nsys.stdout.close()",
+    "closed descriptors": "import os\nprint(2 * int(input()), flush=True)\nos.closerange(0, 256)",
+    "another descriptor for output": "import os\nprint(2 * int(input()), flush=True)\nos.dup2(os.open('x', 66), 1)",
+    "another stream for output": "import io, sys\nprint(2 * int(input()), flush=True)\nsys.stdout = io.StringIO()",
+    "another path": "import os, sys\nprint(2 * int(input()))\nos.mkdir('d')\nos.chdir('d')\nsys.path.clear()",
+    "another program": "print(2 * int(input()))\nopen('main.py', 'w').write('1 / 0')",
+    "no program": "import os\nprint(2 * int(input()))\nos.remove('main.py')",
+    "a sealed folder": "import os\nprint(2 * int(input()))\nos.chmod('.', 0)",
+    "a full folder": "print(2 * int(input()), flush=True)\ntry:\n    for n in range(99): open(str(n), 'wb').write(bytes(1 << 22))\nexcept OSError: 0",
+    "a trace": "import sys\nprint(2 * int(input()))\ndef trace(*_): sys.traced = True\nsys.settrace(trace)",
+    "a profile": "import sys\nprint(2 * int(input()))\ndef profile(*_): sys.profiled = True\nsys.setprofile(profile)",
+    "an exit function": "import atexit\nprint(2 * int(input()))\natexit.register(print, end='')",
+    "an exit function that ends all": "import atexit, os\nprint(2 * int(input()), flush=True)\natexit.register(os._exit, 0)",
+    "a finalizer": "class X:\n    def __del__(self): print(end='')\nx = X()\nprint(2 * int(input()))",
+    "a weak finalizer": "import sys, weakref\nprint(2 * int(input()))\nweakref.finalize(sys, print, end='')",
+    "a callback of the collector": "import gc\nprint(2 * int(input()))\ngc.callbacks.append(lambda *_: print(end=''))",
+    "no collector": "import gc\nprint(2 * int(input()))\ngc.disable()",
+    "a hook for errors": "import sys\nprint(2 * int(input()))\nsys.excepthook = sys.unraisablehook = None",
+    "a hook for the import": "import sys\nprint(2 * int(input()))\nsys.meta_path.clear()\nsys.path_hooks.clear()",
+    "a hook for events": "import sys\nprint(2 * int(input()))\nsys.addaudithook(lambda *_: 1 / 0)",
+    "a thread": "import threading, time\nprint(2 * int(input()))\nthreading.Thread(target=time.sleep, args=(9,), daemon=True).start()",
+    "a thread that prints": "import threading, time\nprint(2 * int(input()), flush=True)\ndef say():\n    time.sleep(0.05)\n"
+    "    print('x', flush=True)\nthreading.Thread(target=say, daemon=True).start()",
+    "a timer": "import signal, time\nprint(2 * int(input()), flush=True)\nsignal.setitimer(signal.ITIMER_REAL, 0.01)\ntime.sleep(0.005)",
+    "an alarm handler": "import signal\nprint(2 * int(input()))\nsignal.signal(signal.SIGTERM, lambda *_: print('x'))",
+    "blocked signals": "import signal\nprint(2 * int(input()))\nsignal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))",
+    "lower limits": "import resource\nprint(2 * int(input()), flush=True)\nresource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))",
+    "no descriptors": "import resource\nprint(2 * int(input()))\nresource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))",
+    "little memory": "import resource\nprint(2 * int(input()))\nresource.setrlimit(resource.RLIMIT_AS, (1 << 20, 1 << 20))",
+    "much memory": "import sys\nsys.kept = getattr(sys, 'kept', []) + [bytearray(60 << 20)]\nprint(2 * int(input()))",
+    "a low recursion limit": "import sys\nprint(2 * int(input()))\nsys.setrecursionlimit(30)",
+    "a short number limit": "import sys\nprint(2 * int(input()))\nsys.set_int_max_str_digits(640)",
+    "another precision": "from decimal import Decimal, getcontext\nprint(Decimal(2) * int(input()))\ngetcontext().prec = 1",
+    "another seed": "import random\nassert random.random() != 0.25\nprint(2 * int(input()))\nrandom.random = lambda: 0.25",
+    "a count": "import sys\nsys.count = getattr(sys, 'count', 0) + 1\nprint(2 * int(input()) * sys.count)",
+    "a file": "import os\nprint(2 * int(input()) if not os.path.exists('x') else 'again')\nopen('x', 'w').close()",
+    "a silent death": "import os\nprint(2 * int(input()), flush=True)\nos._exit(0)",
+    "an exit": "import sys\nprint(2 * int(input()))\nsys.exit()",
+    "an exit that ends nothing": "import os\nprint(2 * int(input()))\nos._exit = os.kill = lambda *_: None",
+    "a process": "import os, time\nprint(2 * int(input()), flush=True)\nif os.fork() == 0: time.sleep(9); os._exit(0)",
+    "a process that prints": "import os, time\nprint(2 * int(input()), flush=True)\nif os.fork() == 0:\n    time.sleep(0.05)\n"
+    "    os.write(1, b'x')\n    os._exit(0)",
+    "forged marks": "import contextlib, os, struct\nprint(2 * int(input()), flush=True)\nfor n in range(3, 99):\n"
+    "    with contextlib.suppress(OSError): os.write(n, struct.pack('!QQBd', 99, 99, 7, -1.0) * 9)",
+    "a torn mark": "import contextlib, os\nprint(2 * int(input()), flush=True)\nfor n in range(3, 99):\n"
+    "    with contextlib.suppress(OSError): os.write(n, b'x')",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("isolated", [True, False], ids=["isolated", "batch"])
+@pytest.mark.parametrize("left", LEFT_BEHIND)
+def test_what_a_run_leaves_behind_fails_no_other(left: str, isolated: bool, wall: Sandbox) -> None:
+    verdict = judge_code(LEFT_BEHIND[left], DOUBLE, wall, seconds=1.0, memory_mb=256, isolated=isolated)
+    assert verdict.passed, explain(verdict, reveal=True).text
+
+
+@pytest.mark.parametrize("isolated", [True, False], ids=["isolated", "batch"])
+@pytest.mark.parametrize("stop", ["never", "timeout", "failure"])
+def test_runs_side_by_side_or_in_turn_tell_a_public_test_nothing(stop: str, isolated: bool, wall: Sandbox) -> None:
+    """Hidden runs hang and try to tell a public run their inputs: by files, and by locks on files that all see."""
+    code = """
+import os, time
+text = input()
+if "secret" in text:
+    open("message", "w").write(text)
+    time.sleep(9)
+end = time.monotonic() + 0.2
+while time.monotonic() < end:
+    for folder in (".", "/dev/shm"):
+        for name in os.listdir(folder):
+            if name == "message":
+                print(open(f"{folder}/{name}").read(), flush=True)
+    time.sleep(0.01)
+"""
+    cases = [Case("1", "x", public=True), *(Case(f"secret-{n}", "x") for n in range(3)), Case("2", "x", public=True)]
+    verdict = judge_code(code, Exam(tuple(cases)), wall, seconds=0.5, memory_mb=96, isolated=isolated, stop=stop)
+    assert not verdict.passed
+    assert "secret" not in explain(verdict).text
+
+
+def test_a_run_that_is_killed_side_by_side_with_others_is_only_its_own_loss(wall: Sandbox) -> None:
+    """One kills all that it can see, one fills the disk, one is right: with time-outs these run together."""
+    code = """
+import os, signal, time
+what = input()
+if what == "hang": time.sleep(9)
+if what == "fill":
+    try:
+        for number in range(999): open(f"fill{number}", "wb").write(bytes(1 << 22))
+    except OSError: time.sleep(9)
+if what == "kill":
+    time.sleep(0.1); os.kill(-1, signal.SIGKILL)
+time.sleep(0.2)
+open("mine", "w").write("x")
+print("right")
+"""
+    inputs = ("hang", "fill", "kill", "right", "right")
+    cases = tuple(Case(text, "right") for text in inputs)
+    verdict = judge_code(code, Exam(cases), wall, seconds=0.5, memory_mb=96, fraction=True)
+    assert verdict.reward == 3 / 5, explain(verdict, reveal=True).text
+
+
+def test_a_process_of_many_runs_has_the_time_of_one(wall: Sandbox) -> None:
+    """A run cannot hand on time that it has saved, nor can a process that lies about what it has done."""
+    code = "import os, struct, time\nos.write(3, struct.pack('!QQBd', 0, 0, 0, 0.0) * 5)\ntime.sleep(9)"
+    program = Program({"main.py": code}, MAIN, ("",) * 5, seconds=0.4, isolated=False)
+    runs = wall.run(program)
+    assert sum(run.seconds for run in runs) < 2 * program.seconds
+    assert not any(run.stdout for run in runs)
+
+
+@pytest.mark.parametrize("isolated", [True, False])
+def test_a_run_that_hangs_is_timed_out_whatever_it_has_written(isolated: bool, wall: Sandbox) -> None:
+    code = "import contextlib, os, time\nfor n in range(3, 99):\n    with contextlib.suppress(OSError): os.write(n, b'x')\n"
+    program = Program({"main.py": code + "time.sleep(9)"}, MAIN, ("",), seconds=0.3, isolated=isolated)
+    (run,) = wall.run(program)
+    assert run.timed_out
+
+
+@pytest.mark.parametrize("code", (0, 1, 2, 99, 120, 137, 199, 200, 201, 202, 254, 255))
+def test_every_exit_code_is_the_program_s_own(code: int, wall: Sandbox) -> None:
+    program = Program({"main.py": f"import os\nprint('once', flush=True)\nos._exit({code})"}, MAIN, ("", ""))
+    for isolated in (True, False):
+        assert {(run.exit_code, run.stdout) for run in wall.run(replace(program, isolated=isolated))} == {
+            (code, "once\n")
+        }
+
+
+def test_a_wrong_program_that_learns_from_other_runs_is_wrong_in_both_modes(wall: Sandbox) -> None:
+    """It has all inputs of its process, and still no output."""
+    code = "import sys\nframe = sys._getframe()\nwhile frame.f_back: frame = frame.f_back\nprint(dir(frame.f_locals))"
+    verdicts = [
+        judge_code(code, DOUBLE, wall, seconds=1, memory_mb=96, isolated=isolated) for isolated in (True, False)
+    ]
+    assert verdicts[0] == verdicts[1]
+    assert verdicts[0].outcome is Outcome.WRONG
