@@ -28,17 +28,18 @@ def step_ratio(work: Sequence[Submission], sandbox: Sandbox, rounds: int, second
     judge = functools.partial(judge_code, sandbox=sandbox, seconds=SECONDS, memory_mb=MEMORY_MB, total_seconds=60.0)
     ratios = []
     for _ in range(rounds):
-        stepping = judging = 0.0
-        while judging < seconds:
+        seconds_of = {"step": 0.0, "judge": 0.0}
+        order = ["step", "judge"]
+        while seconds_of["judge"] < seconds:
             for submission in work:
                 env.reset(options={"task_id": submission.name})
-                start = time.perf_counter()
-                env.step(_action(submission))
-                middle = time.perf_counter()
-                judge(submission.code, submission.exam)
-                judging += time.perf_counter() - middle
-                stepping += middle - start
-        ratios.append(stepping / judging)
+                action = _action(submission)
+                for name in order:
+                    start = time.perf_counter()
+                    env.step(action) if name == "step" else judge(submission.code, submission.exam)
+                    seconds_of[name] += time.perf_counter() - start
+            order.reverse()
+        ratios.append(seconds_of["step"] / seconds_of["judge"])
     env.close()
     return ratios
 

@@ -30,12 +30,14 @@ class Judge:
         grade: Returns the share of the tests that a submission passes. It is called from several threads.
         complete: Whether it runs every test, so that the share itself has to be right; else only whether it is 1.
         sets: What it is given, of `SETS`.
+        engine: Whether it works in processes of a Docker engine.
     """
 
     name: str
     grade: Callable[[Submission], float]
     complete: bool = True
     sets: tuple[str, ...] = SETS
+    engine: bool = False
 
     def right(self, submission: Submission, share: float) -> bool:
         """Whether its verdict is the right one."""

@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -110,9 +110,10 @@ class Benchmark:
 
     def _measure(self, judge: Judge, name: str) -> Measured:
         work = self.work[name] * self.passes[name, judge.name]
-        used, start = processors.used_seconds(), time.perf_counter()
+        used, start = processors.used_seconds(judge.engine), time.perf_counter()
         shares = self._grade(judge, work)
-        seconds, used = time.perf_counter() - start, processors.used_seconds() - used
+        seconds = time.perf_counter() - start
+        used = processors.used_seconds(judge.engine) - used
         for submission, share in zip(work, shares, strict=True):
             if not judge.right(submission, share):
                 found = f"{judge.name} on {submission.name} of {name}: {share:.2f}, not {submission.share:.2f}"
@@ -214,19 +215,24 @@ def docker_sandbox(workers: int) -> Sandbox:
     return DockerSandbox(workers=workers)
 
 
+def own_modes(place: str, sandbox: Sandbox) -> list[Judge]:
+    """Return our three ways to run every test."""
+    batch = batch_judge(f"batch{place}", sandbox, sets=QUICK)
+    return [batch, own_judge(f"hybrid{place}", sandbox), own_judge(f"isolated{place}", sandbox, isolated=True)]
+
+
 def open_judges(settings: argparse.Namespace, closing: ExitStack) -> list[Judge]:
     """Open sandboxes and peers; `closing` closes them."""
     workers = settings.workers
-    found: list[Judge] = []
-    for make, place in ((LocalSandbox, ""), *([(docker_sandbox, ", Docker")] if settings.docker else [])):
-        sandbox = make(workers)
-        closing.callback(sandbox.close)
-        found.append(batch_judge(f"batch{place}", sandbox, sets=QUICK))
-        found.append(own_judge(f"hybrid{place}", sandbox))
-        found.append(own_judge(f"isolated{place}", sandbox, isolated=True))
-        if not place:
-            found.append(own_judge("hybrid, to a time-out", sandbox, stop="timeout", sets=HANGING))
-            found.append(own_judge("hybrid, to a failure", sandbox, stop="failure", sets=("fast", *HANGING)))
+    local = LocalSandbox(workers)
+    closing.callback(local.close)
+    found = own_modes("", local)
+    found.append(own_judge("hybrid, to a time-out", local, stop="timeout", sets=HANGING))
+    found.append(own_judge("hybrid, to a failure", local, stop="failure", sets=("fast", *HANGING)))
+    if settings.docker:
+        docker = docker_sandbox(workers)
+        closing.callback(docker.close)
+        found += [replace(judge, engine=True) for judge in own_modes(", Docker", docker)]
     found += plain_judges(closing)
     for name in PEERS:
         if path := getattr(settings, name):

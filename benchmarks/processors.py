@@ -9,17 +9,20 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _ENGINE = ("dockerd", "containerd", "containerd-shim")
 
 
-def used_seconds() -> float:
-    """Return the processor time of this process and of all below it, past and present, and of a Docker engine if any.
+def used_seconds(engine: bool = False) -> float:
+    """Return the processor time of this process and of all below it, past and present.
 
     A process that ended counts once its parent waited for it. The kernel counts in ticks of 10 ms, one rounding for
-    each process that is alive; so measure some seconds at a time.
+    each process that is alive; so measure a second or more at a time.
+
+    Args:
+        engine: Whether Docker's processes and all containers count as well: they are not below this one.
     """
     parents, times = {}, {}
     for pid, name, fields in _processes():
         parents[pid] = int(fields[1])
         times[pid] = sum(map(int, fields[11:15])) / _TICKS  # of itself and of the children it waited for
-        if name.startswith(_ENGINE):
+        if engine and name.startswith(_ENGINE):
             parents[pid] = os.getpid()
     return sum(times[pid] for pid in _below(os.getpid(), parents, times))
 

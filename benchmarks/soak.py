@@ -100,10 +100,11 @@ def judge(numbered: tuple[str, tuple[str, Outcome]], sandbox: Sandbox) -> str:
 def soak(judgements: int, waves: int, sandbox: LocalSandbox) -> tuple[list[Sample], list[str]]:
     """Judge in waves; return a sample after each, and what was judged wrongly."""
     samples, mistakes = [], []
-    queue, started, done = cycle(SUBMISSIONS), time.monotonic(), 0
+    queue, done = cycle(SUBMISSIONS), 0
     with ThreadPoolExecutor(sandbox.workers) as threads:
         for submission in DEAR.items():
             list(threads.map(judge, [submission] * WARM_UP * sandbox.workers, repeat(sandbox)))
+        started = time.monotonic()
         for wave in range(1, waves + 1):
             size = judgements * wave // waves - done
             reports = threads.map(judge, islice(queue, size), repeat(sandbox))

@@ -52,7 +52,9 @@ def same_value(found: str, expected: str, tolerance: float | None = None) -> boo
         return True
     wanted = json.loads(expected)
     try:
-        return _parting(_value(found), wanted, tolerance) is None
+        value = _value(found)
+        truth = any(word in text for text in (found, expected) for word in ("true", "false"))
+        return (value == wanted and not truth) or _parting(value, wanted, tolerance) is None
     except (ValueError, RecursionError):
         return False
 
@@ -109,9 +111,12 @@ def _near(found: str, expected: str, tolerance: float) -> bool:
     if _whole(found) and _whole(expected):
         return _same_decimal(found, expected)
     try:
-        return math.isclose(float(found), float(expected), rel_tol=tolerance, abs_tol=tolerance)
+        left, right = float(found), float(expected)
     except ValueError:
         return False
+    if math.isinf(left) or math.isinf(right):  # perhaps only as a float
+        return _same_decimal(found, expected)
+    return math.isclose(left, right, rel_tol=tolerance, abs_tol=tolerance)
 
 
 def _whole(word: str) -> bool:

@@ -43,14 +43,20 @@ _CLEANING = (
 )
 _COMPILE = f"""\
 import json, warnings
+
+def fault(source):
+    try:
+        compile(source, {MAIN!r}, "exec", dont_inherit=True)
+    except SyntaxError as error:
+        return [type(error).__name__, error.msg, error.lineno, error.offset]
+    except Exception as error:
+        return [type(error).__name__, str(error), None, None]
+
 warnings.simplefilter("ignore")
-try:
-    with open({MAIN!r}, "rb") as file:
-        compile(file.read(), {MAIN!r}, "exec", dont_inherit=True)
-except SyntaxError as error:
-    print(json.dumps([type(error).__name__, error.msg, error.lineno, error.offset]))
-except Exception as error:
-    print(json.dumps([type(error).__name__, str(error), None, None]))
+with open({MAIN!r}, "rb") as file:
+    source = file.read()
+if found := fault(source):
+    print(json.dumps(fault(source.decode()) or found))  # of text, the offset counts characters
 """
 
 

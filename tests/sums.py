@@ -54,9 +54,9 @@ def judge(code: str, exam: Exam = SUM, **limits: Any) -> Verdict:
     return judge_code(code, exam, wall(), **{"seconds": 5.0, "memory_mb": 512, **limits})
 
 
-def judged(exam: Exam, *runs: Run, fraction: bool = False) -> Verdict:
+def judged(exam: Exam, *runs: Run, **settings: Any) -> Verdict:
     """Judge runs that were not made."""
-    return judge_code("pass", exam, FakeSandbox(runs), seconds=2.0, memory_mb=64, fraction=fraction)
+    return judge_code("pass", exam, FakeSandbox(runs), seconds=2.0, memory_mb=64, **settings)
 
 
 def told(verdict: Verdict, reveal: bool = False) -> str:

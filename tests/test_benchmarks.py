@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 from sums import wall
 
+from sdpo_envs import Outcome
+from sdpo_envs.codejudge import judge_code
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 PEER = """
 import json
@@ -45,12 +48,10 @@ def submissions() -> Any:
 
 
 def test_twelve_are_right_three_wrong_three_crash_and_two_hang() -> None:
-    from sdpo_envs.codejudge import judge_code
-
     quick = [each for each in submissions() if not each.hangs]
     limits = {"seconds": 6.0, "memory_mb": 1024}
     outcomes = Counter(judge_code(each.code, each.exam, wall(), **limits).outcome for each in quick)
-    assert outcomes == {"passed": 12, "wrong": 3, "crashed": 3}
+    assert outcomes == {Outcome.PASSED: 12, Outcome.WRONG: 3, Outcome.CRASHED: 3}
     assert sum(each.hangs for each in submissions()) == 2
     assert {len(each.exam.cases) for each in submissions()} == {10}
 

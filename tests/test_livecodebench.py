@@ -188,7 +188,7 @@ def test_the_hub_is_read_file_by_file_as_its_loading_script_cannot_be_run(
         ({"difficulty": "medum"}, "did you mean 'medium'"),
         ({"platform": "topcoder"}, r"Choose from \['atcoder'"),
         ({"tests": "private"}, r"Choose from \['public', 'hidden', 'half', 'all'\]"),
-        ({"sample": 0}, "sample=0 is not offered; it must be a finite number above 0"),
+        ({"sample": 0}, "sample=0 is not offered; it must be a whole number, an int, above 0"),
         ({"sample": 1.5}, "sample=1.5 is not offered; it must be a whole number"),
         ({"exclude": "q1 q2"}, "exclude='q1 q2' is not offered; give a list of ids"),
         ({"exclude": None}, "exclude=None is not offered; give a list of ids"),

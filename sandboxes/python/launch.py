@@ -23,9 +23,7 @@ import errno
 import glob
 import importlib
 import os
-import shutil
 import signal
-import socket
 import sys
 from collections.abc import Iterator
 from typing import NoReturn
@@ -208,7 +206,7 @@ def behind_namespaces(worker: str, layers: list[str], packages: list[str]) -> No
         mount("none", "/", flags=MS_REC | MS_PRIVATE)
         furnish(worker, packages)
         enter()
-        socket.sethostname("sandbox")
+        check(libc.sethostname(b"sandbox", ctypes.c_size_t(7)), "sethostname")
     with piece("namespaces", f"The change to uid {NOBODY}", "programs would run as root"):
         if root:
             give_up_root()
@@ -233,7 +231,10 @@ def on_the_host(worker: str, layers: list[str], packages: list[str]) -> NoReturn
     finally:
         end_orphans()
         importlib.import_module("processes").sweep()  # of this directory
-        shutil.rmtree(home)
+        for link in os.scandir(f"{home}/packages"):
+            os.unlink(link)
+        for folder in (f"{home}/tmp", f"{home}/packages", home):
+            os.rmdir(folder)
 
 
 def move_in(worker: str, layers: list[str], home: str, packages: list[str]) -> NoReturn:

@@ -30,9 +30,10 @@ class Program:
             that is under way then goes on. ``None`` for no such limit.
         isolated: Whether each run has a process of its own, a clean state that cannot see another run's. Otherwise one
             process runs the program on one input after the other, compiled once, each time in a fresh namespace: many
-            times faster. What a run leaves behind in modules or files, the next one finds; so repeat in isolation what
-            went wrong, unless `Run.alone`. All runs of a process share one time limit: a run that reaches it starts
-            again in a new process, so that a run which timed out always had all of its time.
+            times faster. What a run leaves behind in modules or files, the next one finds, and it can look for the
+            inputs of the others; so repeat in isolation what went wrong, unless `Run.alone`. All runs of a process
+            share one time limit: a run that reaches it starts again in a new process, so that one which timed out had
+            all of its time, from a clean state.
     """
 
     files: Mapping[str, str]
@@ -60,7 +61,8 @@ class Run:
         out_of_memory: It failed because it reached `Program.memory_mb`.
         too_much_output: It was ended because it wrote more than `Program.output_kb`.
         skipped: It was never started, see `Program.timeouts` and `Program.total_seconds`.
-        alone: It was the first run of its process, so that no other can have had a part in how it ended. Not compared.
+        alone: Its process was given no other input and ran beside no other, so that nothing but this input can have had
+            a part in what it did, or stand in what it wrote. Not compared.
     """
 
     exit_code: int
@@ -102,7 +104,19 @@ def _local() -> Sandbox:
     return LocalSandbox()
 
 
-_WALLS: dict[str, Callable[[], Sandbox]] = {"local": _local}
+def _docker() -> Sandbox:
+    from sdpo_envs.sandbox.docker import DockerSandbox
+
+    return DockerSandbox()
+
+
+def _gvisor() -> Sandbox:
+    from sdpo_envs.sandbox.docker import DockerSandbox
+
+    return DockerSandbox(runtime="runsc")
+
+
+_WALLS: dict[str, Callable[[], Sandbox]] = {"local": _local, "docker": _docker, "gvisor": _gvisor}
 
 
 def open_sandbox(sandbox: Sandbox | str = "local") -> Sandbox:

@@ -7,6 +7,7 @@ import socket
 import struct
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from sdpo_envs.errors import SandboxError, require
@@ -15,7 +16,7 @@ from sdpo_envs.sandbox.engine import engine
 WORKER = "sdpo-envs.worker"
 """The label of a container: the id of the process that uses it, and a number drawn for it."""
 
-_ABANDONED_SECONDS = 600.0
+_ABANDONED_SECONDS = 60.0
 _REPORT_SECONDS = 2.0  # for the last words of a worker that has ended
 _PIECE = 1 << 18
 _LONGEST_REPORT = 1 << 16
@@ -40,7 +41,9 @@ class ContainerChannel:
         with engine() as client, contextlib.ExitStack() as failure:
             _remove_abandoned(client)
             failure.callback(self._remove)
-            container = client.create_container_from_config({**configuration, "Labels": {WORKER: self._label}})["Id"]
+            with ThreadPoolExecutor(1) as thread:  # a Ctrl-C waits for it to end, and knows what there is to remove
+                labelled = {**configuration, "Labels": {WORKER: self._label}}
+                container = thread.submit(client.create_container_from_config, labelled).result()["Id"]
             ends = dict.fromkeys(("stdin", "stdout", "stderr", "stream"), 1)
             self._file = client.attach_socket(container, params=ends)
             self._socket: socket.socket = getattr(self._file, "_sock", self._file)

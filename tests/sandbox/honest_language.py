@@ -204,7 +204,7 @@ print(math.pi)
 """,
     "changed_recursion_limit": """
 import sys
-print(sys.getrecursionlimit())
+print(sys.getrecursionlimit() < 2000)
 sys.setrecursionlimit(12345)
 print(sys.getrecursionlimit())
 """,
@@ -383,5 +383,10 @@ print(g(4000))
 import numpy as np
 np.random.seed(3); np.set_printoptions(precision=3, suppress=True); np.seterr(all='ignore')
 print(np.random.rand(3), np.array([1.0]) / 0, np.cumsum(np.arange(5)), np.int64(2) ** 40)
+""",
+    "sorted_containers": """
+from sortedcontainers import SortedDict, SortedList
+l = SortedList([3, 1, 2]); l.add(0)
+print(l, l.bisect_left(2), SortedDict(b=1, a=2).peekitem(0))
 """,
 }

@@ -1,10 +1,13 @@
 """The Docker wall as a sandbox: the same results as the local one, and nothing left behind, however it ends."""
 
 import contextlib
+import os
 import pickle
 import signal
 import socket
+import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +18,7 @@ from traces import eventually
 from wall import namespaces_missing
 
 from sdpo_envs.errors import SandboxError, SettingError
-from sdpo_envs.sandbox import Program, Run, Sandbox, engine
+from sdpo_envs.sandbox import Program, Run, Sandbox, container, engine
 from sdpo_envs.sandbox import docker as docker_module
 from sdpo_envs.sandbox.docker import DockerSandbox
 from sdpo_envs.sandbox.local import LocalSandbox
@@ -176,13 +179,13 @@ def test_close_ends_a_run_in_another_thread(fresh: DockerSandbox) -> None:
 
 
 def running(ids: set[str]) -> list[str]:
-    return [name for name, container in containers().items() if name in ids and container["State"] == "running"]
+    return [name for name, one in containers().items() if name in ids and one["State"] == "running"]
 
 
 def test_a_killed_container_is_replaced(wall: DockerSandbox) -> None:
     with DockerSandbox(1, runtime=wall.runtime) as fresh:
-        [container] = started_by(lambda: fresh.run(ECHO))
-        kill(container)
+        [started] = started_by(lambda: fresh.run(ECHO))
+        kill(started)
         assert [run.stdout for run in fresh.run(ECHO)] == ["a\n", "b\n", "c\n"]
 
 
@@ -191,8 +194,8 @@ def test_a_container_that_is_killed_again_and_again_is_an_error(fresh: DockerSan
 
     def kill_all() -> None:
         while not stop.wait(0.3):
-            for container in running(containers().keys() - before):
-                kill(container)
+            for name in running(containers().keys() - before):
+                kill(name)
 
     killer = threading.Thread(target=kill_all)
     killer.start()
@@ -227,26 +230,54 @@ def test_no_container_outlives_the_process_that_used_it(end: str, busy: bool) ->
     assert eventually(lambda: not containers(process.pid))
 
 
-@pytest.mark.parametrize("when", [0.05, 0.1, 0.2, 0.5, 2.0])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_no_container_is_left_whenever_a_signal_ends_the_process(when: float, number: signal.Signals) -> None:
+@pytest.mark.parametrize("when", [0.01, 0.03, 0.1, 0.3, 1.0])
+@pytest.mark.parametrize("call", ["run(SLEEP)", "run_many([SLEEP] * 4)"])
+def test_ctrl_c_leaves_no_container_whenever_it_comes(when: float, call: str) -> None:
     need("docker")
-    process = script("""
+    process = started(call, when)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert eventually(lambda: not containers(process.pid))
+
+
+@pytest.mark.parametrize("when", [0.1, 0.5])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_killed_process_leaves_no_container_running(when: float, number: signal.Signals) -> None:
+    """One that it was about to start may be left. It is removed by whoever starts another, a minute later."""
+    need("docker")
+    process = started("run_many([SLEEP] * 4)", when)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert eventually(lambda: all(one["State"] == "created" for one in containers(process.pid).values()))
+
+
+def test_a_container_that_was_never_started_is_removed_when_it_is_old(
+    fresh: DockerSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with engine.engine() as client:
+        configuration = fresh._configuration() | {"Labels": {container.WORKER: f"{os.getpid()}-x"}}
+        abandoned = client.create_container_from_config(configuration)["Id"]
+    fresh.run(ECHO)
+    assert abandoned in containers()
+    monkeypatch.setattr(container, "_ABANDONED_SECONDS", -5.0)
+    fresh.close()
+    fresh.run(ECHO)
+    assert abandoned not in containers()
+
+
+def started(call: str, seconds: float) -> subprocess.Popen[str]:
+    """Start a process that runs programs which sleep, and wait for so long."""
+    process = script(f"""
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         sandbox = DockerSandbox(2)
         import docker
         tell("ready")
-        sandbox.run_many([SLEEP] * 4)
+        sandbox.{call}
         """)
     assert process.stdout
     assert process.stdout.readline() == "ready\n"
-    threading.Event().wait(when)
-    process.send_signal(number)
-    process.communicate(timeout=60)
-    kept = lambda: [one for one in containers(process.pid).values() if one["State"] != "created"]  # noqa: E731
-    assert eventually(lambda: not kept())
-    if number == signal.SIGINT:
-        assert not containers(process.pid), "nor one that was not started yet"
+    time.sleep(seconds)
+    return process
 
 
 # Processes.

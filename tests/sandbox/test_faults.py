@@ -376,3 +376,19 @@ def test_no_limit_is_kept_by_the_wall_clock(pattern: str) -> None:
     for source in sources:
         text = source.read_text(encoding="utf-8")
         assert not [name for name in ("time.time", "datetime.now", "CLOCK_REALTIME") if f"{name}(" in text]
+
+
+def test_a_host_without_descriptors_is_told_so_and_works_again_later(sandbox: LocalSandbox) -> None:
+    output = output_of("""
+        import resource
+        sandbox = LocalSandbox(workers=1)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 1, hard))
+        try: sandbox.run(ECHO)
+        except SandboxError as error: tell(str(error).splitlines()[0])
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        tell(sandbox.run(ECHO)[0].stdout.strip())
+        sandbox.close()
+        """)
+    assert output.splitlines()[0].endswith("Too many open files.")
+    assert output.splitlines()[1] == "x"

@@ -223,7 +223,7 @@ def outsider(uid: int, source: str, layers: tuple[str, ...] = LAYERS) -> list[st
 def test_an_ordinary_user_has_the_same_wall(sandbox: LocalSandbox) -> None:
     source = "import os; print(os.getuid(), os.listdir('/proc')[2:], os.path.exists('/etc/passwd')); open('/x', 'w')"
     told = outsider(4321, source)
-    assert told[0] == "65534 ['2'] False"
+    assert told[0] == "65534 ['1', '2'] False"
     assert told[-1] == "OSError: [Errno 30] Read-only file system: '/x'"
 
 

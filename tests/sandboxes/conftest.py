@@ -1,6 +1,6 @@
 """The walls that are attacked, and what there is to find on the host."""
 
-import os
+import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +10,11 @@ import pytest
 sys.path.append(str(Path(__file__).parents[1] / "sandbox"))
 
 from catalogue import Plant, planted
+from containers import need
 from wall import namespaces_missing
 
 from sdpo_envs.sandbox import Sandbox
+from sdpo_envs.sandbox.docker import DockerSandbox
 from sdpo_envs.sandbox.local import LocalSandbox
 
 
@@ -23,13 +25,17 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
         yield plant
 
 
-@pytest.fixture(scope="session", params=["local", "docker", "gvisor"])
+@pytest.fixture(scope="session", params=["local", "docker", "runsc"])
 def wall(request: pytest.FixtureRequest, plant: Plant) -> Iterator[Sandbox]:
     """A wall with one worker, which starts in the folder in which the tests lie."""
-    os.chdir(plant.folder)
-    if request.param != "local":
-        pytest.skip("not yet")
-    if reason := namespaces_missing():
-        pytest.skip(f"The local wall is not attacked: this machine refuses namespaces ({reason}).")
-    with LocalSandbox(workers=1) as sandbox:
+    with contextlib.chdir(plant.folder), build(request.param) as sandbox:
         yield sandbox
+
+
+def build(name: str) -> LocalSandbox | DockerSandbox:
+    if name == "local":
+        if reason := namespaces_missing():
+            pytest.skip(f"The local wall is not attacked: this machine refuses namespaces ({reason}).")
+        return LocalSandbox(workers=1)
+    need(name)
+    return DockerSandbox(workers=1, runtime=None if name == "docker" else name)

@@ -13,6 +13,7 @@ import signal
 import struct
 import sys
 import time
+from itertools import takewhile
 from typing import Any
 
 ENCODE = json.JSONEncoder().encode
@@ -24,12 +25,16 @@ class Capture(io.StringIO):
 
 
 def judge(code: str, tests: list[dict[str, str]], function: str | None, seconds: float) -> dict[str, Any]:
-    """Run `code` on every test; return whether all passed, and all that was written."""
+    """Run `code` on every test; return whether all passed, and what was written up to the first that did not."""
     with open("tests.json", "w+", encoding="utf-8") as file:
         json.dump(tests, file)
         file.flush()
-        reports = [run(code, test, tests, function, seconds) for test in tests]
-    return {"passed": all(report["passed"] for report in reports), "outputs": [str(r["output"]) for r in reports]}
+        outputs, passed = [], True
+        for test in takewhile(lambda _: passed, tests):
+            report = run(code, test, tests, function, seconds)
+            outputs.append(str(report["output"]))
+            passed = report["passed"]
+    return {"passed": passed, "outputs": outputs}
 
 
 def run(code: str, test: dict[str, str], tests: list[dict[str, str]], function: str | None, seconds: float) -> Any:

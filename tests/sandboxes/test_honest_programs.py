@@ -16,6 +16,9 @@ pytestmark = pytest.mark.skipif(
     not published.DATA.is_dir(), reason="skips the published programs: the data are not beside this"
 )
 
+SECONDS = 30.0
+"""The limit of each test: a few of the programs need 3 of an idle processor."""
+
 
 class Isolated:
     """The wall, with a process for every run."""
@@ -35,7 +38,7 @@ def judged(submissions: Sequence[Submission], isolated: bool) -> dict[str, Verdi
     sandbox = Isolated() if isolated else wall()
 
     def judge(submission: Submission) -> Verdict:
-        return judge_code(submission.code, submission.exam, sandbox, seconds=6.0, memory_mb=1024)
+        return judge_code(submission.code, submission.exam, sandbox, seconds=SECONDS, memory_mb=1024)
 
     with ThreadPoolExecutor(2) as threads:
         verdicts = threads.map(judge, submissions)

@@ -7,6 +7,6 @@ import json
 import sys
 
 where = json.loads(input())
-for _ in range(20 if where["number"] == 1 else 0):
+for _ in range(20):
     print("x" * (1 << 20), file=sys.stderr)
 print(where["mark"], file=sys.stderr)
