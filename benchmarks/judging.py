@@ -295,8 +295,8 @@ def main() -> None:
         shares = keep_busy(right, sandbox, settings.rounds, settings.seconds)
     rest.append(Target("share of the processors that a GroupEnv of 64 keeps busy, pass", 0.9, True, shares))
     print("\ntargets (median of the rounds)", *targets(benchmark), *rest, sep="\n")
-    for disagreement in sorted(set(benchmark.disagreements)):
-        print(f"WRONG VERDICT: {disagreement}")
+    if benchmark.disagreements:
+        sys.exit("\n".join(["Wrong verdicts:", *sorted(set(benchmark.disagreements))]))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
-"""The judge of programs: what is honest, what is told, in both modes. What cheats has test_codejudge_attacks.py."""
+"""The judge of programs: what is honest, what is told. What cheats has test_codejudge_attacks.py."""
 
-import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from sums import SECRETS, SUM, TOTAL, FakeSandbox, judge, judged, told
 
-from sdpo_envs import Finding, JudgeError, Outcome, Run, SandboxError, SettingError, Verdict, explain
+from sdpo_envs import Finding, JudgeError, Outcome, Run, SandboxError, Verdict, explain
 from sdpo_envs.codejudge import Case, Exam, judge_code
 
 # Whole programs.
@@ -530,7 +529,8 @@ def test_frames_of_the_harness_are_not_told_and_those_of_the_programs_own_module
 def test_a_program_that_prints_its_stack_shows_no_harness() -> None:
     text = told(judge("import traceback\ndef f():\n    traceback.print_stack()\nf()\nprint(0)"))
     assert 'File "main.py", line 3, in f' in text
-    assert not {"worker", "script.py", "call.py", "/"} & {word for word in text.replace('"', " ").split()}
+    assert text.count("File") == 2
+    assert "/" not in text.replace("0 of 2", "")
 
 
 def test_a_caret_stands_below_its_character_however_long_the_line() -> None:

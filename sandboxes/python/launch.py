@@ -263,7 +263,7 @@ def main() -> None:
     layers = [name for name in names.split(",") if name]
     os.umask(0o022)
     if "namespaces" in layers:
-        behind_namespaces(worker, [name for name in layers if name != "namespaces"], packages)
+        behind_namespaces(worker, layers, packages)
     on_the_host(worker, layers, packages)
 
 

@@ -113,8 +113,8 @@ def ended(process: Process) -> bool:
 
 
 def end_all(running: list[Process]) -> None:
-    """Kill and reap everything but this process: without a pid namespace just `running`, which cannot start others."""
-    for pid in [-1] if ALONE else [process.pid for process in running]:
+    """Kill and reap everything but this process; without a pid namespace, `running` and what stayed in their groups."""
+    for pid in [-1] if ALONE else [pid for process in running for pid in (process.pid, -process.pid)]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     statuses = {}

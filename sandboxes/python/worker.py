@@ -2,9 +2,9 @@
 
     python worker.py [LAYER ...]
 
-It puts the layers "landlock" and "seccomp" around itself where they are named, and runs programs in the directory where
-it was started. In a pid namespace it is PID 1, so that nothing inside can signal it, and one kill(-1) ends whatever a
-program left behind.
+It puts the layers "landlock" and "seccomp" around itself where they are named, sees that it is behind "namespaces"
+where these are, and runs programs in the directory where it was started. In a pid namespace it is PID 1, so that
+nothing inside can signal it, and one kill(-1) ends whatever a program left behind.
 
 What a program is, reads and writes passes through it without being kept: requests go from the pipe to an unlinked file
 that only the forked child reads, and output comes back from unlinked files, both through one buffer that is wiped. So a
@@ -134,7 +134,7 @@ def put_up(layer: str) -> None:
         syscalls.filter_system_calls()
     elif layer == "seccomp":
         in_child.append(lambda: syscalls.filter_system_calls(processes=False))
-    else:
+    elif layer != "namespaces" or not ALONE:
         sys.exit(f"There is no layer {layer!r} here.")
 
 

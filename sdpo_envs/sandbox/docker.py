@@ -1,19 +1,16 @@
 """The wall of a Docker engine: each worker has a hardened container, which is kept from program to program."""
 
-import os
 import secrets
 import threading
 import time
-import weakref
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
-from sdpo_envs.errors import SandboxError, SettingError, choose, within
-from sdpo_envs.sandbox import Program, Run
+from sdpo_envs.errors import SandboxError, choose, within
+from sdpo_envs.sandbox import Program
 from sdpo_envs.sandbox.container import ContainerChannel
 from sdpo_envs.sandbox.engine import EngineGone, engine, image_id
-from sdpo_envs.sandbox.local import _check as check
-from sdpo_envs.sandbox.workers import WorkerPool
+from sdpo_envs.sandbox.pooled import PooledSandbox
 
 LAYERS = ("landlock", "seccomp")
 
@@ -31,7 +28,7 @@ _ROOM_MB = 1024  # for the worker, the files of programs, and what a run may tak
 _ABREAST = 4  # runs that hang side by side may have so many times the memory of one
 
 
-class DockerSandbox:
+class DockerSandbox(PooledSandbox):
     """Runs Python programs in hardened containers of a Docker engine.
 
     A container has no network, a read-only root, no capabilities and no way to gain any, Docker's system call filter
@@ -57,52 +54,17 @@ class DockerSandbox:
         memory_mb: int = 6144,
         layers: Sequence[str] | None = None,
     ) -> None:
-        self.workers = len(os.sched_getaffinity(0)) if workers is None else workers
-        if self.workers < 1:
-            raise SettingError(f"workers={workers} is not offered; give at least 1.")
         self.image, self.runtime = image, runtime
         self.memory_mb = int(within("memory_mb", memory_mb, 256))
         given = (LAYERS[1:] if self._gvisor else LAYERS) if layers is None else layers
         self.layers = tuple(choose("layers", layer, LAYERS) for layer in given)
         self._worked = False
         self._preparing = threading.Lock()  # so that one worker builds the image, and the others wait for it
-        self._pool = WorkerPool(self.workers, self._connect, _ADVICE)
-        weakref.finalize(self, self._pool.close)
+        super().__init__(workers, self._connect, _ADVICE)
 
     @property
     def _gvisor(self) -> bool:
         return (self.runtime or "").startswith("runsc")
-
-    def run(self, program: Program) -> tuple[Run, ...]:
-        """Run `program` once per input; see `Sandbox.run`.
-
-        Raises:
-            SandboxError: the wall broke or could not be built, or it does not offer what the program asks for.
-            ValueError: a file name leads out of the working directory, or the program is too long.
-        """
-        self._check(program)
-        return self._pool.run(program)
-
-    def run_many(self, programs: Sequence[Program]) -> list[tuple[Run, ...]]:
-        """Run several programs side by side; see `Sandbox.run_many`.
-
-        Raises:
-            SandboxError: as `run`.
-            ValueError: as `run`.
-        """
-        for program in programs:
-            self._check(program)
-        return self._pool.run_many(programs)
-
-    def close(self) -> None:
-        """Remove every container. A run in another thread raises `SandboxError`; a later one starts anew."""
-        self._pool.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
 
     def __reduce__(self) -> tuple[type["DockerSandbox"], tuple[object, ...]]:
         return DockerSandbox, (self.workers, self.image, self.runtime, self.memory_mb, self.layers)
@@ -110,8 +72,9 @@ class DockerSandbox:
     def __repr__(self) -> str:
         return f"DockerSandbox(workers={self.workers}, image={self.image!r}, runtime={self.runtime!r})"
 
-    def _check(self, program: Program) -> None:
-        check(program)
+    def check(self, program: Program) -> None:
+        """Refuse what the wall does not offer; see `PooledSandbox.check`."""
+        super().check(program)
         needed = program.memory_mb * (_ABREAST if program.timeouts is None else 1) + _ROOM_MB
         if needed > self.memory_mb:
             raise SandboxError(

@@ -1,24 +1,19 @@
 """The wall that needs nothing installed: namespaces of this machine around Python workers."""
 
 import importlib.util
-import os
 import sys
-import weakref
 from collections.abc import Iterator, Sequence
 from functools import partial
-from pathlib import Path, PurePosixPath
-from typing import Self
+from pathlib import Path
 
 from sdpo_envs.errors import SandboxError, SettingError, choose
 from sdpo_envs.files import bundled
-from sdpo_envs.sandbox import Program, Run
 from sdpo_envs.sandbox.channel import PipeChannel
-from sdpo_envs.sandbox.workers import WorkerPool
+from sdpo_envs.sandbox.pooled import PooledSandbox
 
 LAYERS = ("namespaces", "landlock", "seccomp")
 
 _PACKAGES = ("numpy", "sortedcontainers")  # what programs may import besides the standard library, if the host has it
-_COMMANDS = {"python": "('python', FILE, ...)", "call": "('call', FILE, FUNCTION)"}
 
 _ADVICE = """\
 namespaces, which keep processes, files and the network of the host out of sight, need Linux 5.12 or later and the right
@@ -32,7 +27,7 @@ Nothing was run. Use DockerSandbox instead or, if you accept a weaker wall, name
     """
 
 
-class LocalSandbox:
+class LocalSandbox(PooledSandbox):
     """Runs Python programs behind namespaces, an unprivileged user, Landlock, a system call filter and limits.
 
     A worker is a Python interpreter, started once, that forks for a program or for each of its runs: a clean state at
@@ -51,69 +46,17 @@ class LocalSandbox:
     """
 
     def __init__(self, workers: int | None = None, layers: Sequence[str] = LAYERS) -> None:
-        self.workers = len(os.sched_getaffinity(0)) if workers is None else workers
-        if self.workers < 1:
-            raise SettingError(f"workers={workers} is not offered; give at least 1.")
         if isinstance(layers, str):
             raise SettingError(f"layers={layers!r} is not offered; give a tuple of {LAYERS}.")
         named = {choose("layers", layer, LAYERS) for layer in layers}
         self.layers = tuple(layer for layer in LAYERS if layer in named)
-        self._pool = WorkerPool(self.workers, partial(_connect, self.layers), _advice(self.layers))
-        weakref.finalize(self, self._pool.close)
-
-    def run(self, program: Program) -> tuple[Run, ...]:
-        """Run `program` once per input; see `Sandbox.run`.
-
-        Raises:
-            SandboxError: the wall broke or could not be built, or it does not offer the command.
-            ValueError: a file name leads out of the working directory, or the program is too long.
-        """
-        _check(program)
-        return self._pool.run(program)
-
-    def run_many(self, programs: Sequence[Program]) -> list[tuple[Run, ...]]:
-        """Run several programs side by side; see `Sandbox.run_many`.
-
-        Raises:
-            SandboxError: as `run`.
-            ValueError: as `run`.
-        """
-        for program in programs:
-            _check(program)
-        return self._pool.run_many(programs)
-
-    def close(self) -> None:
-        """End every process of this sandbox. A run in another thread raises `SandboxError`; a later one starts anew."""
-        self._pool.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+        super().__init__(workers, partial(_connect, self.layers), _advice(self.layers))
 
     def __reduce__(self) -> tuple[type["LocalSandbox"], tuple[int, tuple[str, ...]]]:
         return LocalSandbox, (self.workers, self.layers)
 
     def __repr__(self) -> str:
         return f"LocalSandbox(workers={self.workers}, layers={self.layers})"
-
-
-def _check(program: Program) -> None:
-    """Refuse what the wall does not offer, and file names that are none below the working directory."""
-    command, *rest = program.argv or ("",)
-    enough = len(rest) >= 1 if command == "python" else len(rest) == 2
-    if command not in _COMMANDS or not enough or rest[0] not in program.files:
-        offered, files = " and ".join(_COMMANDS.values()), sorted(program.files)
-        raise SandboxError(f"The local sandbox offers {offered} with FILE of {files}, not {program.argv}.")
-    for name in program.files:
-        path = PurePosixPath(name)
-        if str(path) != name or name == "." or path.is_absolute() or ".." in path.parts or "\0" in name:
-            raise ValueError(f"{name!r} is not a file name below the working directory, such as 'main.py' or 'a/b.py'.")
-        if len(os.fsencode(name)) > 1024 or any(len(os.fsencode(part)) > 255 for part in path.parts):
-            raise ValueError(f"The file name {name[:40]!r}... is too long; a part may have 255 bytes, all of it 1024.")
-        if folder := next((str(parent) for parent in path.parents if str(parent) in program.files), None):
-            raise ValueError(f"{folder!r} cannot be both a file and the folder of {name!r}.")
 
 
 def _connect(layers: Sequence[str]) -> PipeChannel:

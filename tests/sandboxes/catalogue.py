@@ -100,11 +100,18 @@ def read(path: Path) -> Attack:
 ATTACKS = [read(path) for path in sorted((HERE / "attacks").glob("*.py"))]
 
 
-def judge(code: str, tests: Sequence[dict[str, str]], function: str | None, sandbox: Sandbox, isolated: bool) -> Verdict:
+def judge(
+    code: str,
+    tests: Sequence[dict[str, str]],
+    function: str | None,
+    sandbox: Sandbox,
+    isolated: bool,
+    seconds: float = SECONDS,
+) -> Verdict:
     """Judge a submission by these tests, of which the first is public."""
     cases = tuple(Case(test["input"], test["output"], public=test is tests[0]) for test in tests)
     exam = Exam(cases, function, ("where",) if function else ())
-    return judge_code(code, exam, sandbox, seconds=SECONDS, memory_mb=MEMORY_MB, isolated=isolated)
+    return judge_code(code, exam, sandbox, seconds=seconds, memory_mb=MEMORY_MB, isolated=isolated)
 
 
 @contextlib.contextmanager

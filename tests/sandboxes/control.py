@@ -3,7 +3,7 @@
     unshare --pid --fork --kill-child --mount-proc --ipc --uts python control.py < REQUEST
 
 The request is JSON: ``judge`` is "naive" or "bare" (the project's own worker, in no wall); ``code`` and ``function``,
-``tests``; ``probe``, an honest submission that is judged before and after by ``honest`` tests. The answer is JSON.
+``tests``, ``seconds``; ``probe``, an honest submission that is judged before and after by ``honest`` tests. The answer is JSON.
 """
 
 import contextlib
@@ -17,15 +17,14 @@ from collections.abc import Callable
 from os import _exit
 from typing import Any
 
-SECONDS = 0.5
 PATIENCE = 4.0  # seconds, after which the judge is taken for lost
 
 
-def naive(code: str, tests: list[dict[str, str]], function: str | None) -> dict[str, Any]:
+def naive(code: str, tests: list[dict[str, str]], function: str | None, seconds: float) -> dict[str, Any]:
     """Judge as most do."""
     import naive
 
-    report = naive.judge(code, tests, function, SECONDS)
+    report = naive.judge(code, tests, function, seconds)
     return {"passed": report["passed"], "written": [*zip((test["input"] for test in tests), report["outputs"], strict=False)]}
 
 
@@ -37,8 +36,8 @@ def bare() -> Callable[..., dict[str, Any]]:
 
     recorder = Recorder(LocalSandbox(workers=1, layers=()))
 
-    def judge_in_it(code: str, tests: list[dict[str, str]], function: str | None) -> dict[str, Any]:
-        verdict = judge(code, tests, function, recorder, isolated=True)
+    def judge_in_it(code: str, tests: list[dict[str, str]], function: str | None, seconds: float) -> dict[str, Any]:
+        verdict = judge(code, tests, function, recorder, isolated=True, seconds=seconds)
         return {"passed": verdict.passed, "written": recorder.take()}
 
     return judge_in_it
@@ -53,7 +52,7 @@ def serve(request: dict[str, Any], path: str) -> None:
         ("attack", request["code"], request["tests"], request["function"]),
         ("after", request["probe"], request["honest"], None),
     ):
-        report[name] = judge(code, tests, function)
+        report[name] = judge(code, tests, function, request["seconds"])
         with open(f"{path}.new", "w", encoding="utf-8") as file:
             json.dump(report, file)
         os.replace(f"{path}.new", path)

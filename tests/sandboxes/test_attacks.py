@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from catalogue import ATTACKS, FUNCTION, PROBE, SIGNS, Attack, Plant, Recorder, judge, told
+from catalogue import ATTACKS, FUNCTION, PROBE, SECONDS, SIGNS, Attack, Plant, Recorder, judge, told
 from wall import namespaces_missing, processes_below
 
 from sdpo_envs import explain
@@ -62,6 +62,7 @@ def signs(attack: Attack, plant: Plant) -> set[str]:
         "code": attack.code,
         "function": FUNCTION if attack.function else None,
         "tests": plant.tests,
+        "seconds": SECONDS if "seconds" in attack.code or attack.sign == "left" else 20 * SECONDS,
         "probe": PROBE,
         "honest": plant.honest,
     }

@@ -1,6 +1,6 @@
 """Prints twenty megabytes.
 
-program; fools bare: told.
+program; fools naive: told.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Writes twenty megabytes to standard error.
 
-program; fools bare: told.
+program; fools naive: told.
 """
 
 import json
