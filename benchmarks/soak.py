@@ -5,7 +5,7 @@ bounded bombs. Between waves, while nothing runs, it is measured what the host a
 
     a submission is not judged as it must be, even once
     the median memory of the last quarter is more than 5 % and 2 MiB above that of the first quarter
-    the most descriptors, processes or mounts of the last quarter are above those of the first quarter
+    the median descriptors, processes or mounts of the last quarter are above those of the first quarter
 
 of the waves after the first tenth, in which caches fill. Mounts are those at or below /proc, where the walls are built:
 others come and go by themselves. The curve goes to a folder, as CSV and, with the extra "bench", as PNG.
@@ -30,7 +30,8 @@ from sdpo_envs.errors import MissingExtra, require
 from sdpo_envs.sandbox.local import LocalSandbox
 
 EXAM = Exam(tuple(Case(f"{number} 5\n", f"{number + 5}\n") for number in range(4)))
-WARM_UP = 3
+WARM_UP = 2  # times that each worker has met everything before the first sample
+PAUSE_SECONDS = 0.1  # until workers have put away what they used last
 SETTLED = 0.1
 MEMORY = ("host_mb", "workers_mb")
 CURVES = (*MEMORY, "descriptors", "processes", "mounts")
@@ -102,7 +103,7 @@ def soak(judgements: int, waves: int, sandbox: LocalSandbox) -> tuple[list[Sampl
     samples, mistakes = [], []
     queue, done = cycle(SUBMISSIONS), 0
     with ThreadPoolExecutor(sandbox.workers) as threads:
-        for submission in DEAR.items():
+        for submission in (CHEAP | DEAR).items():
             list(threads.map(judge, [submission] * WARM_UP * sandbox.workers, repeat(sandbox)))
         started = time.monotonic()
         for wave in range(1, waves + 1):
@@ -110,6 +111,7 @@ def soak(judgements: int, waves: int, sandbox: LocalSandbox) -> tuple[list[Sampl
             reports = threads.map(judge, islice(queue, size), repeat(sandbox))
             mistakes += [report for report in reports if report]
             done += size
+            time.sleep(PAUSE_SECONDS)
             samples.append(measure(done, time.monotonic() - started))
     return samples, mistakes
 
@@ -147,7 +149,7 @@ def trends(samples: Sequence[Sample]) -> list[str]:
     quarter = max(1, len(settled) // 4)
     grown = []
     for name in CURVES:
-        typical = statistics.median if name in MEMORY else max
+        typical = statistics.median if name in MEMORY else statistics.median_low
         first, last = (
             typical(getattr(each, name) for each in part) for part in (settled[:quarter], settled[-quarter:])
         )
@@ -183,7 +185,7 @@ def save(samples: Sequence[Sample], folder: Path) -> list[Path]:
     for axis, name in zip(axes, CURVES, strict=True):
         axis.plot([sample.judgements for sample in samples], [getattr(sample, name) for sample in samples])
         axis.set_ylabel(name)
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, 1.2 * max(getattr(sample, name) for sample in samples))
     axes[-1].set_xlabel("judgements")
     figure.savefig(folder / "soak.png", dpi=120)
     return [folder / "soak.csv", folder / "soak.png"]

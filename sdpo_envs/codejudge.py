@@ -234,7 +234,7 @@ def _summary(program: Program, worst: Outcome, outcomes: Counter[Outcome]) -> Fi
 def _finding(code: str, exam: Exam, trial: Trial) -> Finding:
     case, run = exam.cases[trial.place], trial.run
     title = f"Test {trial.place + 1}: {_FAILURES[trial.outcome]}"
-    facts = {"Last Executed Input": _input(exam, case)}
+    facts = {"Last Executed Input": _input(exam, case)} if case.input.strip() else {}
     if not run.alone:
         return Finding(title, facts) if case.public else Finding(title, answer=facts)
     if trial.outcome is Outcome.WRONG:

@@ -194,6 +194,8 @@ def test_the_hub_is_read_file_by_file_as_its_loading_script_cannot_be_run(
         ({"exclude": None}, "exclude=None is not offered; give a list of ids"),
         ({"exclude": ["q2", "q11"]}, "no record of the source has the id 'q11'; did you mean 'q1'"),
         ({"reward": "dense"}, r"Choose from \['sparse', 'fraction'\]"),
+        ({"stop": "timeuot"}, "stop='timeuot' is not offered; did you mean 'timeout'"),
+        ({"stop": "timeout", "reward": "fraction"}, "stop='timeout' leaves tests out"),
         *(({name: value}, f"{name}={value!r} is not offered") for name in SECONDS for value in UNOFFERED_SECONDS),
         ({"time_limit_seconds": None}, "time_limit_seconds=None is not offered"),
         ({"memory_limit_mb": 512.5}, "memory_limit_mb=512.5 is not offered; it must be a whole number"),
@@ -387,6 +389,25 @@ def test_limits_reach_the_sandbox(source: Path) -> None:
     assert sandbox.given is not None
     assert (sandbox.given.seconds, sandbox.given.memory_mb, sandbox.given.timeouts) == (2.5, 99, 1)
     assert sandbox.given.total_seconds == 60.0
+
+
+@pytest.mark.parametrize(
+    ("settings", "isolated", "timeouts"),
+    [
+        ({}, False, 1),
+        ({"isolated": True}, True, 1),
+        ({"stop": "never"}, False, None),
+        ({"stop": "failure"}, False, 1),
+        ({"reward": "fraction"}, False, None),
+    ],
+)
+def test_how_tests_are_run_is_a_setting(
+    source: Path, settings: dict[str, Any], isolated: bool, timeouts: int | None
+) -> None:
+    sandbox = FakeSandbox([Run(0, stdout=test["output"]) for test in HIDDEN])
+    assert play(LiveCodeBench(source, tests="hidden", sandbox=sandbox, **settings), fenced(SUM))[0] == 1.0
+    assert sandbox.given is not None
+    assert (sandbox.given.isolated, sandbox.given.timeouts) == (isolated, timeouts)
 
 
 def test_a_broken_wall_is_an_error_and_the_action_may_be_tried_again(source: Path) -> None:

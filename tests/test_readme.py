@@ -10,8 +10,10 @@ from pathlib import Path
 
 import gymnasium
 import pytest
+from sums import wall
 
 import sdpo_envs
+from sdpo_envs.codejudge import Case, Exam, judge_code
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -22,12 +24,17 @@ def blocks(language: str) -> list[str]:
     return found
 
 
-def test_the_notebook_lines_print_what_stands_there() -> None:
-    session = "\n".join(blocks("pycon"))
-    test = doctest.DocTestParser().get_doctest(session, {}, "README.md", "README.md", 0)
+def what_differs(text: str) -> str:
+    """Run the lines of a page that stand after >>> and tell where what they print is not what stands there."""
+    session = "\n".join(re.findall(r"^```pycon\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    test = doctest.DocTestParser().get_doctest(session, {}, "page", "page", 0)
     told: list[str] = []
     doctest.DocTestRunner().run(test, out=told.append)
-    assert not told, "".join(told)
+    return "".join(told)
+
+
+def test_the_notebook_lines_print_what_stands_there() -> None:
+    assert not what_differs(README)
 
 
 def test_the_environment_of_your_own_keeps_the_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,6 +84,37 @@ SNIPPETS = [snippet for page in DOCS for snippet in re.findall(r"^```python\n(.*
 @pytest.mark.parametrize("snippet", SNIPPETS)
 def test_what_the_docs_show_runs(snippet: str) -> None:
     exec(snippet, {})
+
+
+JUDGING = (Path(__file__).parents[1] / "docs" / "judging.md").read_text(encoding="utf-8")
+DOUBLE = Exam(tuple(Case(f"{number}\n", f"{2 * number}\n", public=True) for number in (1, 2, 3)))
+JUDGED = re.findall(r"^```py\n(.*?)^```\n```text\n(.*?)^```", JUDGING, re.MULTILINE | re.DOTALL)
+
+
+def test_the_lines_about_judging_print_what_stands_there() -> None:
+    wall()
+    assert not what_differs(JUDGING)
+
+
+@pytest.mark.parametrize(("code", "words"), JUDGED, ids=[words.partition(":")[0] for _, words in JUDGED])
+def test_a_program_is_told_what_the_page_about_judging_says(code: str, words: str) -> None:
+    verdict = judge_code(code, DOUBLE, wall(), seconds=1.0, memory_mb=64)
+    assert sdpo_envs.explain(verdict).text == words.rstrip("\n")
+
+
+def test_the_page_about_judging_shows_each_way_to_fail() -> None:
+    assert len(JUDGED) == JUDGING.count("```py\n") >= 8
+
+
+def test_the_page_about_security_names_attacks_and_tests_that_there_are() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "security.md").read_text(encoding="utf-8")
+    tests = Path(__file__).parent
+    attacks = {path.stem for path in (tests / "sandboxes" / "attacks").glob("*.py")}
+    (count,) = re.findall(r"\*\*(\d+) attacks\*\*", page)
+    assert int(count) == len(attacks)
+    sources = "".join(path.read_text(encoding="utf-8") for path in tests.rglob("test_*.py"))
+    named = re.findall(r"`([a-z0-9]+(?:_[a-z0-9]+)+)`", page)
+    assert [name for name in named if name not in attacks and f"def {name}(" not in sources] == []
 
 
 @pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)

@@ -5,7 +5,6 @@ import ctypes
 import math
 import os
 import resource
-import select
 import signal
 import time
 from collections.abc import Callable
@@ -16,13 +15,17 @@ from script import MARK
 
 DIRECTORY = os.getcwd()  # all that a program can write to
 ALONE = os.getpid() == 1  # in a pid namespace, where nothing but the worker and its programs is
-MOST_FULL = 4  # of the processes side by side may use all of their memory
+MOST_ABREAST = 32  # processes that run side by side
+MOST_FULL = 4  # of them may use all of their memory
 TICK = 0.05  # seconds between two looks at how much memory they have
-LONGEST_WAIT = 4.0  # times its limit that a process may take when it is made to wait for a processor
+MOST_WAITED = 3.0  # times its limit that a process may take longer when it is made to wait for a processor
+PATIENCE = 1 / 8  # of the time limit: what takes longer is dealt with as what may hang
 SMALLEST_FILE_LIMIT = 16 << 20
 USUAL_FILE = "main.py"  # what most programs leave behind, and nothing else
 SYS_GETDENTS = {"x86_64": 217, "aarch64": 61}
 SIZE_OF_DOTS = 48  # bytes that getdents64 returns for . and ..
+
+Pause = Callable[[float], None]  # waits for so many seconds, or until a process has ended
 
 WAKE = os.pipe()  # tells that a process has ended
 libc = ctypes.CDLL(None, use_errno=True)
@@ -49,14 +52,24 @@ class Process:
 
     first: int
     last: int
+    beside: bool = False
     pid: int = -1
     status: int | None = None
     seconds: float = 0.0
     timed_out: bool = False
     out_of_memory: bool = False
     alone: bool = False
+    unfinished: bool = False
+    probes: list[int] = field(default_factory=list)
+    marked: int = 0
+    marked_at: float = 0.0
     started: float = field(default_factory=time.monotonic)
     files: tuple[int, int, int] = field(default_factory=lambda: (scratch(), scratch(), scratch()))
+
+    @property
+    def single(self) -> bool:
+        """Whether it has one input only."""
+        return self.last - self.first == 1
 
 
 def scratch() -> int:
@@ -72,48 +85,74 @@ def marked(process: Process) -> int:
     return os.fstat(process.files[0]).st_size // MARK.size
 
 
-def watch(group: list[Process], request: Request, host: int, leave: Callable[[], None]) -> None:
-    """Wait until all processes of `group` have ended, or reach a limit; then end whatever they have started.
+def watch(process: Process, request: Request, pause: Pause, beside: bool) -> bool:
+    """Wait until `process` has ended, or reaches a limit; then end it and whatever it has started.
 
-    When the pipe `host` is hung up, leave.
+    If others may run beside it, return True, and end nothing, as soon as it seems to hang at its first input.
     """
-    poll = select.poll()
-    poll.register(WAKE[0], select.POLLIN)
-    poll.register(host, 0)  # reports only that the host has hung up
-    started = time.monotonic()
-    limit, room = request.seconds, request.memory_mb * min(len(group), MOST_FULL) << 20
-    running, full, extended = group, False, False
-    while (running := [process for process in running if not ended(process)]) and not full:
-        elapsed = time.monotonic() - started
+    limit = request.seconds
+    while not ended(process):
+        elapsed = time.monotonic() - process.started
         if elapsed >= limit:
-            if extended or len(group) > 1:
-                break
-            extended = True
-            limit = min(request.seconds + waited(running[0].pid), LONGEST_WAIT * request.seconds)
-            if elapsed >= limit:
-                break
-        if any(descriptor == host for descriptor, _ in poll.poll(math.ceil(min(limit - elapsed, TICK) * 1000))):
-            leave()
-        with contextlib.suppress(BlockingIOError):
-            os.read(WAKE[0], 1 << 12)
-        full = elapsed >= TICK and occupied(group) > room
+            limit = request.seconds + waited([process], request)
+        process.out_of_memory = elapsed >= TICK and occupied([process]) > request.memory_mb << 20
+        if elapsed >= limit or process.out_of_memory or stuck(process, request):
+            process.timed_out = not process.out_of_memory and (process.single or not marked(process))
+            break
+        if beside and elapsed >= PATIENCE * request.seconds and not marked(process):
+            return True
+        pause(min(limit - elapsed, TICK))
+    end_all([process])
+    return False
+
+
+def watch_group(group: list[Process], request: Request, pause: Pause) -> None:
+    """Wait until the first of `group`, which seemed to hang, has ended or reached its time limit; then end all.
+
+    The others only use that time. If the first ended well, those that did not are unfinished; if it timed out they are
+    given as long as it had, and have timed out as well.
+    """
+    first, running = group[0], group
+    limit = request.seconds
+    while running := [process for process in running if not ended(process)]:
+        elapsed = time.monotonic() - first.started
+        if elapsed >= limit and not first.timed_out:
+            limit = request.seconds + waited(group, request)
+        first.timed_out = first.timed_out or (first in running and elapsed >= limit)
+        if not first.timed_out and (first not in running or marked(first)):
+            break
+        full = occupied(group) > request.memory_mb * MOST_FULL << 20
+        if full or elapsed >= limit + PATIENCE * request.seconds:
+            for process in running:
+                process.out_of_memory, process.timed_out = full, not full
+            break
+        pause(TICK)
     for process in running:
-        process.out_of_memory = full
-        process.timed_out = not full and (process.last - process.first == 1 or not marked(process))
-        process.seconds = time.monotonic() - started
+        process.unfinished = process is not first and not process.timed_out and not process.out_of_memory
     end_all(running)
+
+
+def stuck(process: Process, request: Request) -> bool:
+    """Whether a process is at one input, not its first, for so long that this had better start again as a first."""
+    now = time.monotonic()
+    if not process.single and process.marked != marked(process):
+        process.marked, process.marked_at = marked(process), now
+    return process.marked > 0 and now - process.marked_at > PATIENCE * request.seconds
 
 
 def ended(process: Process) -> bool:
     """Whether `process` has ended; then its status is known."""
-    pid, status = os.waitpid(process.pid, os.WNOHANG)
-    if pid:
+    if process.status is None:
+        pid, status = os.waitpid(process.pid, os.WNOHANG)
+        if not pid:
+            return False
         process.status, process.seconds = status, time.monotonic() - process.started
-    return bool(pid)
+    return True
 
 
-def end_all(running: list[Process]) -> None:
-    """Kill and reap everything but this process; without a pid namespace, `running` and what stayed in their groups."""
+def end_all(group: list[Process]) -> None:
+    """Kill and reap everything but this process; without a pid namespace, `group` and what stayed with it."""
+    running = [process for process in group if process.status is None]
     for pid in [-1] if ALONE else [pid for process in running for pid in (process.pid, -process.pid)]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -123,23 +162,27 @@ def end_all(running: list[Process]) -> None:
             pid, status = os.waitpid(-1, 0)
             statuses[pid] = status
     for process in running:
-        process.status = statuses[process.pid]
+        process.status, process.seconds = statuses[process.pid], time.monotonic() - process.started
 
 
-def waited(pid: int) -> float:
-    """Return for how many seconds others made a process wait for a processor, where the kernel tells.
+def waited(group: list[Process], request: Request) -> float:
+    """Return for how many seconds others made the first of `group` wait for a processor, where the kernel tells.
 
-    None if the process ever had others beside it, which could have made it wait: those took the numbers after its own.
+    None if one of the group ever had threads or processes of its own, which could have made it wait: they took numbers
+    between and after those of the group.
     """
     if not ALONE:
         return 0.0
     if not (probe := os.fork()):
         os._exit(0)
-    if probe != pid + 1:
+    pid = group[0].pid
+    group[0].probes.append(probe)
+    numbers = [*(process.pid for process in group), *group[0].probes]
+    if numbers != list(range(pid, pid + len(numbers))):
         return 0.0
     try:
         with open(f"/proc/{pid}/schedstat") as schedstat:
-            return int(schedstat.read().split()[1]) / 1e9
+            return min(int(schedstat.read().split()[1]) / 1e9, MOST_WAITED * request.seconds)
     except (OSError, IndexError):
         return 0.0
 
@@ -175,11 +218,11 @@ def offer_to_killer() -> None:
         pass  # not every kernel has it
 
 
-def kernel_limits(request: Request, group: list[Process]) -> dict[int, int]:
+def kernel_limits(request: Request, process: Process) -> dict[int, int]:
     """Return the arguments of setrlimit(2). What the worker has mapped comes on top of a program's own memory."""
     with open("/proc/self/statm") as statm:
         mapped = int(statm.read().split()[0]) * resource.getpagesize()
-    written = (request.output_kb << 10) * max(process.last - process.first for process in group)
+    written = (request.output_kb << 10) * (process.last - process.first)
     wanted = {
         resource.RLIMIT_AS: mapped + (request.memory_mb << 20),
         resource.RLIMIT_CPU: math.ceil(request.seconds * (os.cpu_count() or 1)) + 1,
@@ -188,7 +231,7 @@ def kernel_limits(request: Request, group: list[Process]) -> dict[int, int]:
         resource.RLIMIT_CORE: 1,  # 0 would still start the host's core dump handler, where it is a pipe
     }
     if ALONE:
-        wanted[resource.RLIMIT_NPROC] = request.processes + len(group)
+        wanted[resource.RLIMIT_NPROC] = request.processes + 1 + MOST_ABREAST * process.beside
     for kind, value in wanted.items():
         most = resource.getrlimit(kind)[1]
         wanted[kind] = value if most == resource.RLIM_INFINITY else min(value, most)

@@ -4,7 +4,7 @@ Some things differ from ``python FILE``: some modules have been loaded ahead, th
 the program only, and at the end the interpreter is not torn down, which would take longer than most programs do.
 
 When it is given several inputs it marks, after each, where its outputs end; the process ends early, and is forked again
-for the rest, when a run leaves something behind that goes on, or the time limit is half used up.
+for the rest, when a run leaves something behind that goes on, or an eighth of the time limit is used up.
 """
 
 import atexit
@@ -86,7 +86,7 @@ def run(work: Work, seconds: float) -> NoReturn:
             feed(work.inputs[0])
             code = finish(work, attempt(work))
         else:
-            run_together(work, started + seconds / 2)
+            run_together(work, started + seconds / 8)
             code = 0
     finally:
         end(code)

@@ -22,8 +22,10 @@ import ctypes
 import gc
 import importlib
 import json
+import math
 import os
 import resource
+import select
 import signal
 import struct
 import sys
@@ -39,6 +41,7 @@ import syscalls
 from processes import (
     ALONE,
     DIRECTORY,
+    MOST_ABREAST,
     WAKE,
     Process,
     Request,
@@ -48,6 +51,7 @@ from processes import (
     scratch,
     sweep,
     watch,
+    watch_group,
 )
 
 REQUEST = struct.Struct("!IdIIIId?Q")  # a Request
@@ -60,12 +64,13 @@ PRELOADED = (
 PACKAGES = ("numpy", "sortedcontainers")  # loaded ahead from the first program on that mentions them
 ASKS = 200  # a process asks for package n by the exit code ASKS + n
 MOST_TOGETHER = 64  # inputs that one process is given
-MOST_ABREAST = 32  # processes that run side by side
+
 MOST_FILES = 256  # open in the worker
 PR_SET_DUMPABLE = 4
 HANDLERS = ((_signal.SIGCHLD, 0), (_signal.SIGXFSZ, 0), (_signal.SIGINT, _signal.default_int_handler))  # of programs
 
 missing = dict(enumerate(PACKAGES))  # what has not been asked for yet
+poll = select.poll()
 in_child: list[Callable[[], None]] = []  # what of the wall is put up around programs only
 libc = ctypes.CDLL(None, use_errno=True)
 buffer = memoryview(bytearray(1 << 16))
@@ -152,6 +157,8 @@ def serve() -> NoReturn:
     for descriptor in WAKE:
         os.set_blocking(descriptor, False)
     signal.set_wakeup_fd(WAKE[1], warn_on_full_buffer=False)
+    poll.register(WAKE[0], select.POLLIN)
+    poll.register(REQUESTS, 0)  # reports only that the host has hung up
     while True:
         request = Request(*REQUEST.unpack(receive(REQUEST.size)))
         body, cache = spool(request.length), scratch()
@@ -161,33 +168,48 @@ def serve() -> NoReturn:
 
 
 def judge(request: Request, body: int, cache: int) -> None:
-    """Run all inputs of a request, with as many in one process, and as many processes side by side, as it allows."""
+    """Run all inputs of a request, with as many in one process as it allows."""
     first = timeouts = 0
     started = time.monotonic()
     while first < request.count:
         if 0 < request.timeouts <= timeouts or time.monotonic() - started >= request.total_seconds:
             answer(b"G")
             return
-        abreast = MOST_ABREAST if timeouts and not request.timeouts else 1
-        together = 1 if request.isolated or abreast > 1 else MOST_TOGETHER
-        stop = min(request.count, first + abreast * together)
-        group = [Process(begin, min(begin + together, stop)) for begin in range(first, stop, together)]
-        group[0].alone = stop - first == 1
-        ceilings = kernel_limits(request, group)
-        for process in group:
-            process.pid = os.fork()
-            if not process.pid:
-                script.run(prepare(process, body, cache, ceilings), request.seconds)
-        watch(group, request, REQUESTS, leave)
+        process = Process(first, first + 1 if request.isolated else min(first + MOST_TOGETHER, request.count))
+        group = [process]
+        fork(process, request, body, cache)
+        if watch(process, request, pause, beside=not request.timeouts and first + 1 < request.count):
+            beside = range(first + 1, min(first + MOST_ABREAST, request.count))
+            group += [Process(place, place + 1, beside=True) for place in beside]
+            for other in group[1:]:
+                fork(other, request, body, cache)
+            watch_group(group, request, pause)
         sweep()
-        if package := wanted(group[0]):
+        if package := wanted(process):
             load(package)
-            for file in [file for process in group for file in process.files]:
+        process.alone = process.single and len(group) == 1
+        for each in group:
+            if each.first == first and not each.unfinished and not package:
+                first += report(each)
+                timeouts += each.timed_out
+            for file in each.files:
                 os.close(file)
-            continue
-        for process in group:
-            first = process.first + report(process)
-            timeouts += process.timed_out
+
+
+def fork(process: Process, request: Request, body: int, cache: int) -> None:
+    """Start `process`."""
+    ceilings = kernel_limits(request, process)
+    process.pid = os.fork()
+    if not process.pid:
+        script.run(prepare(process, body, cache, ceilings), request.seconds)
+
+
+def pause(seconds: float) -> None:
+    """Wait for so long, or until a process has ended; leave when the host has."""
+    if any(descriptor == REQUESTS for descriptor, _ in poll.poll(math.ceil(seconds * 1000))):
+        leave()
+    with contextlib.suppress(BlockingIOError):
+        os.read(WAKE[0], 1 << 12)
 
 
 def wanted(process: Process) -> str:
@@ -221,7 +243,6 @@ def report(process: Process) -> int:
                 filled = flush(filled)
             count = os.preadv(file, [buffer[filled : filled + length - place]], place)
             place, filled = place + count, filled + count
-        os.close(file)
     flush(filled)
     return done
 
@@ -251,6 +272,8 @@ def prepare(process: Process, body: int, cache: int, ceilings: dict[int, int]) -
         os.closerange(script.CACHE + 1, MOST_FILES)
         for kind, value in ceilings.items():
             resource.setrlimit(kind, (value, value))
+        if process.beside:
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # it only uses the time of another
         for confine in in_child:
             confine()
         return work

@@ -149,16 +149,17 @@ def _remove_abandoned(client: Any) -> None:
     """Remove containers that were made but never started, because their maker was killed in between."""
     for container in client.containers(all=True, filters={"label": WORKER, "status": "created"}):
         if time.time() - container["Created"] > _ABANDONED_SECONDS:
-            _remove(client, container["Id"])
+            _remove(client, container["Id"], force=False)
 
 
-def _remove(client: Any, container: str) -> None:
-    """Remove a container; return when it has gone."""
+def _remove(client: Any, container: str, force: bool = True) -> None:
+    """Remove a container, by `force` also one that runs; return when it has gone."""
     errors = require("docker.errors", "docker")
     with contextlib.suppress(errors.NotFound):
         try:
-            client.remove_container(container, force=True)
+            client.remove_container(container, force=force)
         except errors.APIError as error:
-            if error.status_code != 409:  # the engine is about to remove it itself
+            if error.status_code != 409:
                 raise
-            client.wait(container, condition="removed")
+            if force:  # the engine is about to remove it itself
+                client.wait(container, condition="removed")

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from traces import Traces, children, eventually, gone, output_of, script, worker_among
+from traces import Traces, eventually, gone, output_of, script, worker_among
 from wall import processes_below
 
 from sdpo_envs.errors import SandboxError
@@ -58,11 +58,12 @@ def test_many_threads_can_run_many_programs_each(pair: LocalSandbox) -> None:
     def use(thread: int) -> list[tuple[Run, ...]]:
         return pair.run_many([echo(100 * thread + number) for number in range(8)])
 
+    before = processes_below(os.getpid())
     with ThreadPoolExecutor(8) as threads:
         results = list(threads.map(use, range(8)))
     found = [[int(run.stdout) for runs in result for run in runs] for result in results]
     assert found == [[sign * (100 * t + n) for n in range(8) for sign in (1, -1)] for t in range(8)]
-    assert len(children(os.getpid())) == 2
+    assert len(processes_below(os.getpid()) - before) == 2 * 2, "two launchers and two workers"
 
 
 # Cancellation.

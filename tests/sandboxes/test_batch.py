@@ -158,3 +158,21 @@ def test_a_wrong_program_that_learns_from_other_runs_is_wrong_in_both_modes(wall
     ]
     assert verdicts[0] == verdicts[1]
     assert verdicts[0].outcome is Outcome.WRONG
+
+
+@pytest.mark.parametrize("isolated", [True, False])
+def test_output_that_is_only_announced_is_too_much_output(isolated: bool, wall: Sandbox) -> None:
+    """Files without content are as long as one likes; neither host nor worker may choke on them."""
+    code = """
+import contextlib, os
+for descriptor in range(1, 4):
+    for length in range(34, 10, -1):
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, 1 << length)
+            break
+"""
+    code = "import signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n" + code
+    program = Program({"main.py": code}, MAIN, ("",) * 64, output_kb=4096, isolated=isolated)
+    runs = wall.run(program)
+    assert runs[0].too_much_output
+    assert all(len(run.stdout) <= 4096 << 10 for run in runs)
