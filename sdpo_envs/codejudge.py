@@ -112,7 +112,8 @@ def judge_code(
         total_seconds: Limit on the wall-clock time of all runs together, None for none. What is left then is not run.
         fraction: Whether the reward is the fraction of cases passed, rather than 1.0 for all and 0.0 for any less.
         isolated: Whether each case has a process of its own from the start. Otherwise one process runs them all, and
-            each that failed is run again in a process of its own, which is what counts.
+            those that failed are run again in processes of their own, which is what counts: all of them with
+            `fraction`, and else those that are told, unless company turns out to have made a difference.
         stop: After what the cases that are left are not run: ``"failure"``, ``"timeout"``, the first of either kind, or
             ``"never"``: then the cases after a time-out run side by side, and share one more time limit. None for
             ``"never"`` with `fraction`, which needs that, and else ``"timeout"``.
@@ -134,7 +135,7 @@ def judge_code(
         sitting.together()
         error = _compile_error(code, sitting)
     if not error:
-        sitting.alone()
+        sitting.alone(None if fraction else partial(_worth_telling, exam))
         error = _compile_error(code, sitting) if isolated else None
     if error:
         return Verdict(Outcome.INVALID, 0.0, (error,))
@@ -199,23 +200,31 @@ def _verdict(code: str, exam: Exam, program: Program, trials: Sequence[Trial], f
     share = outcomes[Outcome.PASSED] / len(trials)
     if share == 1.0:
         return Verdict(Outcome.PASSED, 1.0)
-    worst = next(outcome for outcome in _FAILURES if outcome in outcomes)
-    told = _worth_telling(exam, [trial for trial in trials if trial.outcome is worst])
+    worst = _worst(trials)
+    assert worst is not None
+    told = _worth_telling(exam, trials)
     findings = (_summary(program, worst, outcomes), *(_finding(code, exam, trial) for trial in told))
     outcome = Outcome.TIMED_OUT if worst is Outcome.NOT_RUN else worst
     return Verdict(outcome, share if fraction else 0.0, findings)
 
 
-def _worth_telling(exam: Exam, failed: Sequence[Trial]) -> Sequence[Trial]:
-    """Choose among the trials that failed in one way: first those on public cases, of which everything may be told."""
-    if failed[0].outcome is Outcome.NOT_RUN:
+def _worst(trials: Sequence[Trial]) -> Outcome | None:
+    outcomes = {trial.outcome for trial in trials}
+    return next((outcome for outcome in _FAILURES if outcome in outcomes), None)
+
+
+def _worth_telling(exam: Exam, trials: Sequence[Trial]) -> Sequence[Trial]:
+    """Choose among the trials that failed in the worst way: first those on public cases, of which all may be told."""
+    worst = _worst(trials)
+    if worst in (None, Outcome.NOT_RUN):
         return ()
-    wrong = failed[0].outcome is Outcome.WRONG
+    wrong = worst is Outcome.WRONG
 
-    def rank(trial: Trial) -> tuple[bool, bool, int]:
+    def rank(trial: Trial) -> tuple[bool, int]:
         case = exam.cases[trial.place]
-        return not case.public, not trial.run.alone, len(case.input) + len(trial.run.stdout) if wrong else 0
+        return not case.public, len(case.input) + len(trial.run.stdout) if wrong else 0
 
+    failed = [trial for trial in trials if trial.outcome is worst]
     return sorted(failed, key=rank)[: _WRONG_ANSWERS_TOLD if wrong else 1]
 
 

@@ -11,7 +11,7 @@ from gymnasium.error import ResetNeeded
 
 from sdpo_envs.core import Feedback, Judge, Task, Verdict
 from sdpo_envs.errors import ActionError, RecordError, SettingError, TaskNotFound, choose, nearest
-from sdpo_envs.feedback import LIMIT, excerpt, explain, redact
+from sdpo_envs.feedback import LIMIT, explain, printable, redact
 from sdpo_envs.sandbox import Sandbox
 from sdpo_envs.spaces import FreeText
 
@@ -169,8 +169,7 @@ class FeedbackEnv(gymnasium.Env[str, str]):
         """Return the episode so far as printable text in render mode ``"ansi"``, else None."""
         if self.render_mode != "ansi":
             return None
-        episode = "\n\n".join(self._transcript)
-        return excerpt(episode, len(episode), lines=None)
+        return printable("\n\n".join(self._transcript))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Copy the episode. Tasks, judges and sandboxes, which no episode changes, are shared by the copy."""

@@ -30,6 +30,8 @@ _IN_A_WORD = {
 _INDENT = "    "
 _JOINERS = "\u200c\u200d"
 """Invisible, but words of Persian and of Indian languages are spelled with them."""
+_BLANKS = {*"\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0", *map(chr, range(0xFE00, 0xFE10))}
+"""Letters and marks to Unicode, but nothing is seen of them."""
 _TAGS = 0xE0000
 """From here on Unicode has letters that are not seen, and nothing that is."""
 
@@ -98,10 +100,14 @@ class _Escapes:
         character = chr(number)
         if character in ("\n", "\t") or (number < _TAGS and _seen(character)):
             raise LookupError("It stays as it is.")
-        return repr(character)[1:-1] if not character.isprintable() else f"\\U{number:08x}"
+        if character.isprintable():
+            return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+        return repr(character)[1:-1]
 
 
 def _seen(character: str) -> bool:
+    if character in _BLANKS:
+        return False
     return character.isprintable() or character in _JOINERS or unicodedata.category(character) == "Zs"
 
 

@@ -1,8 +1,9 @@
 """Runs a program on its tests: all in one process, and then alone what failed there; or each alone from the start.
 
 A run that has company may fail because of what others left behind. It cannot be right because of that: its output has
-to be right. So a success counts at once, and a failure once it has stood alone. (A run that timed out had all the time
-that is its own.)
+to be right. So a success counts at once, and a failure decides, or is told, once it has stood alone. (A run that timed
+out had all the time that is its own.) Other failures are only counted, and stand as long as those that were run again
+did again what they had done.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,11 +16,13 @@ from sdpo_envs.sandbox import Program, Run, Sandbox
 STOPS = ("failure", "timeout", "never")
 """After what the tests that are left are not run: the first that failed, the first time-out, or nothing."""
 
+Telling = Callable[[Sequence["Trial"]], Sequence["Trial"]]
+"""Chooses, of what is known of all tests, the trials that the feedback will tell of."""
+
 Grade = Callable[[int, Run], tuple[Outcome, str]]
 """Tells how a run on the test at that place ended, and why, where there is more to say about that."""
 
 _SKIPPED = Run(-1, skipped=True)
-_ROUNDS = 2  # in the first some may hang, and the others then run beside them
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +89,10 @@ class Sitting:
         """
         self._run(range(len(self.program.inputs)), isolated=False)
 
-    def alone(self) -> None:
+    def alone(self, telling: Telling | None) -> None:
         """Run each test that has not been run, or failed in company, in a process of its own; give up the rest.
+
+        With `telling`, of what failed in company only what it chooses is run again, as long as that makes no difference.
 
         Raises:
             SandboxError: the wall broke.
@@ -97,11 +102,19 @@ class Sitting:
                 if any(trial.failed and trial.final and trial.place < place for trial in self.trials.values()):
                     break
                 self._run([place], isolated=True)
-        else:
-            for _ in range(_ROUNDS):
-                if doubtful := self._doubtful():
-                    self._run(doubtful, isolated=True)
+        elif not self.trials:
+            self._run(range(len(self.program.inputs)), isolated=True)
         self._give_up()
+        while self.stop != "failure" and (doubtful := self._doubtful()):
+            told = telling([self.trials[place] for place in sorted(self.trials)]) if telling else ()
+            places = [trial.place for trial in told if not trial.final] if telling else doubtful
+            if not places:
+                break
+            before = dict(self.trials)
+            self._run(places, isolated=True)
+            if any(self.trials[place].run != before[place].run for place in places):
+                telling = None
+            self._give_up()
 
     def _doubtful(self) -> list[int]:
         known = (self.trials.get(place) for place in range(len(self.program.inputs)))
@@ -112,13 +125,12 @@ class Sitting:
         left = None if total is None else total - self._spent
         inputs = tuple(self.program.inputs[place] for place in places)
         program = replace(self.program, inputs=inputs, isolated=isolated, total_seconds=left)
-        program = replace(program, timeouts=None if self.stop == "never" else 1)
+        again = bool(self.trials)  # none of these has timed out, so that all may, one after the other
+        program = replace(program, timeouts=1 if self.stop != "never" else len(places) if again else None)
         runs = self.sandbox.run(program) if left is None or left > 0 else (_SKIPPED,) * len(places)
         self._spent += _wall_clock(runs)
-        single = isolated and len(places) == 1
         for place, run in zip(places, runs, strict=True):
-            final = single or run.alone or run.timed_out
-            self.trials[place] = Trial(place, run, *self.grade(place, run), final=final)
+            self.trials[place] = Trial(place, run, *self.grade(place, run), final=again or run.alone or run.timed_out)
 
     def _give_up(self) -> None:
         """Make the tests that come after the stop those that were not run, whatever is known of them."""

@@ -384,7 +384,7 @@ def test_a_rendered_episode_can_be_printed_whatever_the_policy_wrote() -> None:
     rendered = str(env.render())
     rendered.encode("utf-8")
     assert "\x1b" not in rendered
-    assert "> �[2J � �\n" in rendered
+    assert "> \\x1b[2J \\ud800 \\r\n" in rendered
 
 
 def test_nothing_is_rendered_without_a_mode() -> None:

@@ -173,6 +173,7 @@ UNSEEN = {
     "overrides of direction": "\u202a\u202e\u2066\u2069\u061c\u200e",
     "letters without width": "\u200b\u2060\ufeff\u00ad",
     "tags, and selectors of variants": "\U000e0041\U000e007f\U000e0100\U000e01ef",
+    "letters that are blank": "\u034f\u115f\u3164\uffa0\ufe0f",
     "private letters": "\ue000\U000f0000\U0010ffff",
     "halves of pairs": "\ud800\udfff",
     "the terminal's": "\x00\x07\x08\x1b\x7f\x9b",

@@ -110,17 +110,24 @@ def test_the_page_about_security_names_attacks_and_tests_that_there_are() -> Non
     page = (Path(__file__).parents[1] / "docs" / "security.md").read_text(encoding="utf-8")
     tests = Path(__file__).parent
     attacks = {path.stem for path in (tests / "sandboxes" / "attacks").glob("*.py")}
-    (count,) = re.findall(r"\*\*(\d+) attacks\*\*", page)
-    assert int(count) == len(attacks)
+    (count,) = re.findall(r"\*\*more than (\d+) attacks\*\*", page)
+    assert int(count) < len(attacks) < int(count) + 30
     sources = "".join(path.read_text(encoding="utf-8") for path in tests.rglob("test_*.py"))
-    named = re.findall(r"`([a-z0-9]+(?:_[a-z0-9]+)+)`", page)
+    named = re.findall(r"`([a-z0-9]+(?:_[a-z0-9]+)+)`", page.replace("`total_seconds`", ""))
     assert [name for name in named if name not in attacks and f"def {name}(" not in sources] == []
 
 
 @pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
 def test_the_docs_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+    for target, _, heading in re.findall(r"\]\(([^)#]*)(#([^)]*))?\)", page.read_text()):
         assert target.startswith("http") or (page.parent / target).exists()
+        assert not heading or heading in headings(page.parent / target if target else page), heading
+
+
+def headings(page: Path) -> set[str]:
+    """The names by which the headings of a page are linked to."""
+    found = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in found}
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#]+)\)", README))))

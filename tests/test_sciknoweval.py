@@ -136,7 +136,7 @@ def test_a_malformed_answer_is_told_how_it_is_malformed_and_what_is_asked(action
 
 @pytest.mark.parametrize("inside", ["8.0 km/s", "b", "A, B", "four", "a\nb\nc"])
 def test_a_malformed_answer_is_quoted(inside: str) -> None:
-    assert inside in say(f"<answer>{inside}</answer>")
+    assert inside.replace("\n", "\n    ") in say(f"<answer>{inside}</answer>")
 
 
 def test_a_wrong_letter_is_told_with_its_text() -> None:
@@ -151,7 +151,7 @@ def test_a_question_with_two_options_offers_only_these() -> None:
 
 def test_an_option_of_several_lines_is_told_whole() -> None:
     task = task_of({"A": "liquid 0.2\nsolid 0.8", "B": "liquid 0.8\nsolid 0.2"}, "A")
-    assert say("<answer>B</answer>", task) == "B is not the right option.\nB says:\nliquid 0.8\nsolid 0.2"
+    assert say("<answer>B</answer>", task) == "B is not the right option.\nB says:\n    liquid 0.8\n    solid 0.2"
     assert "text of an option" in say("<answer>\nliquid 0.2\nsolid 0.8\n</answer>", task)
 
 

@@ -59,11 +59,12 @@ def asked(programs: Sequence[Program]) -> list[tuple[str, bool]]:
 @given(
     st.lists(st.sampled_from([RIGHT, WRONG, CRASH, LATE]), min_size=1, max_size=6), st.data(), st.sampled_from(STOPS)
 )
-def test_the_verdict_is_the_same_together_and_alone(runs: list[Run], data: st.DataObject, stop: str) -> None:
+def test_what_is_decided_and_told_is_the_same_together_and_alone(runs: list[Run], data: st.DataObject, stop: str) -> None:
     marred = data.draw(st.lists(st.booleans(), min_size=len(runs), max_size=len(runs)))
     together, _ = sit(*runs, marred=marred, stop=stop)
     alone, _ = sit(*runs, stop=stop, isolated=True)
-    assert together == alone
+    assert (together.outcome, together.reward) == (alone.outcome, alone.reward)
+    assert together.findings[1:] == alone.findings[1:]  # the first counts also what was not confirmed
 
 
 @given(st.lists(st.sampled_from([RIGHT, WRONG, CRASH, LATE]), min_size=1, max_size=6), st.data())
@@ -79,16 +80,28 @@ def test_a_program_that_passes_is_asked_once() -> None:
     assert asked(programs) == [("012", False)]
 
 
-def test_what_failed_in_company_is_run_again_alone_in_one_call_and_that_counts() -> None:
+def test_what_is_going_to_be_told_is_run_again_alone() -> None:
+    verdict, programs = sit(RIGHT, WRONG, WRONG, WRONG)
+    assert asked(programs) == [("0123", False), ("12", True)]
+    assert told(verdict).startswith("Wrong Answer: 1 of 4 tests passed.\n\nTest 2: Wrong Answer")
+
+
+def test_if_company_made_a_difference_all_that_failed_is_run_again_and_that_counts() -> None:
     verdict, programs = sit(RIGHT, RIGHT, WRONG, CRASH, marred=(False, True, True, False))
-    assert asked(programs) == [("0123", False), ("123", True)]
+    assert asked(programs) == [("0123", False), ("1", True), ("23", True)]
     assert verdict.outcome is Outcome.CRASHED
     assert told(verdict).startswith("Runtime Error: 2 of 4 tests passed.\n\nTest 4: Runtime Error")
 
 
+def test_for_the_fraction_all_that_failed_is_run_again_in_one_call() -> None:
+    verdict, programs = sit(RIGHT, RIGHT, WRONG, CRASH, marred=(False, True, True, False), fraction=True)
+    assert asked(programs) == [("0123", False), ("123", True)]
+    assert verdict.reward == 0.5
+
+
 def test_a_time_out_is_not_run_again_and_what_comes_after_is_given_up() -> None:
     verdict, programs = sit(WRONG, LATE, RIGHT, WRONG)
-    assert asked(programs) == [("0123", False), ("0", True)]
+    assert asked(programs) == [("0123", False)]
     assert verdict.outcome is Outcome.TIMED_OUT
     assert told(verdict).startswith("Time Limit Exceeded (2 s): 0 of 4 tests passed, 2 not run.")
 
@@ -100,9 +113,9 @@ def test_alone_there_is_one_call_for_all() -> None:
 
 
 def test_never_to_stop_lets_hang_what_hangs_and_repeats_what_failed_beside_it() -> None:
-    verdict, programs = sit(LATE, RIGHT, WRONG, LATE, stop="never", isolated=True)
+    verdict, programs = sit(LATE, RIGHT, WRONG, LATE, fraction=True, isolated=True)
     assert asked(programs) == [("0123", True), ("2", True)]
-    assert {program.timeouts for program in programs} == {None}
+    assert [program.timeouts for program in programs] == [None, 1]
     assert told(verdict).startswith("Time Limit Exceeded (2 s): 1 of 4 tests passed.")
 
 
@@ -154,7 +167,7 @@ def test_runs_that_hang_side_by_side_take_the_time_of_one() -> None:
         return [replace(run, alone=False) for run in (WRONG, LATE, LATE, LATE)][: len(program.inputs)]
 
     sandbox = FakeSandbox(wall)
-    judge_code("pass", exam_of(4), sandbox, seconds=2.0, memory_mb=64, total_seconds=10.0, stop="never")
+    judge_code("pass", exam_of(4), sandbox, seconds=2.0, memory_mb=64, total_seconds=10.0, fraction=True)
     assert sandbox.programs[1].total_seconds == 6.0
 
 

@@ -29,7 +29,7 @@ Pause = Callable[[float], None]  # waits for so many seconds, or until a process
 
 WAKE = os.pipe()  # tells that a process has ended
 libc = ctypes.CDLL(None, use_errno=True)
-entries = ctypes.create_string_buffer(256)
+entries = ctypes.create_string_buffer(1024)  # enough for the longest name
 
 
 class Request(NamedTuple):
@@ -218,15 +218,25 @@ def offer_to_killer() -> None:
         pass  # not every kernel has it
 
 
+def stand_back() -> None:
+    """Make this process use only the time of the processors that others leave."""
+    with contextlib.suppress(OSError):  # gVisor does not have it
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
+def most_written(request: Request) -> int:
+    """Return how many bytes a process may write to each stream, for all of its inputs together."""
+    return max(request.output_kb << 10, SMALLEST_FILE_LIMIT)
+
+
 def kernel_limits(request: Request, process: Process) -> dict[int, int]:
     """Return the arguments of setrlimit(2). What the worker has mapped comes on top of a program's own memory."""
     with open("/proc/self/statm") as statm:
         mapped = int(statm.read().split()[0]) * resource.getpagesize()
-    written = (request.output_kb << 10) * (process.last - process.first)
     wanted = {
         resource.RLIMIT_AS: mapped + (request.memory_mb << 20),
         resource.RLIMIT_CPU: math.ceil(request.seconds * (os.cpu_count() or 1)) + 1,
-        resource.RLIMIT_FSIZE: max(written, request.length, SMALLEST_FILE_LIMIT) + 1,
+        resource.RLIMIT_FSIZE: max(most_written(request), request.length) + 1,
         resource.RLIMIT_NOFILE: 128,
         resource.RLIMIT_CORE: 1,  # 0 would still start the host's core dump handler, where it is a pipe
     }
@@ -238,17 +248,23 @@ def kernel_limits(request: Request, process: Process) -> dict[int, int]:
     return wanted
 
 
-def sweep() -> None:
-    """Empty the directory. What stands there stays out of this process's memory, which all programs to come inherit."""
+def sweep() -> bool:
+    """Empty the directory, and return whether that went well.
+
+    What stands there stays out of this process's memory, which all programs to come inherit.
+    """
     with contextlib.suppress(OSError):
         os.unlink(f"{DIRECTORY}/{USUAL_FILE}")
     os.chmod(DIRECTORY, 0o700)
     if not is_empty(DIRECTORY):
         if not (pid := os.fork()):
-            empty()
-            os._exit(0)
+            try:
+                empty()
+            finally:
+                os._exit(0)
         os.waitpid(pid, 0)
     os.utime(DIRECTORY, (0, 0))
+    return is_empty(DIRECTORY)
 
 
 def is_empty(folder: str) -> bool:

@@ -31,7 +31,7 @@ DIRECTORY = os.getcwd()  # all that a program can write to
 COUNTS = struct.Struct("!III")  # the body: how many arguments, files and inputs, the length of each text, the texts
 MARK = struct.Struct("!QQBd")  # where standard output and standard error end, exit code, seconds
 MARKS, CACHE = 3, 4  # descriptors
-RECURSION_LIMIT, HARNESS_FRAMES = 1000, 8
+RECURSION_LIMIT, HARNESS_FRAMES = 1000, 7  # and one more where several inputs share a process
 FINALIZERS = (b"__del__", b"yield", b"weakref", b"finalize", b"async ")
 
 reserve = [bytes(8 << 20)]  # let go when a program has failed, so that a MemoryError can still be written
@@ -150,7 +150,7 @@ def attempt(work: Work) -> int:
     """Run the program once and return its exit code."""
     command, path, *arguments = work.argv
     try:
-        namespace = set_stage([path, *arguments])
+        namespace = set_stage([path, *arguments], HARNESS_FRAMES + (len(work.inputs) > 1))
         code = compiled(path, work.files[path])
         if command == "call":
             call.call(code, arguments[0])
@@ -161,13 +161,13 @@ def attempt(work: Work) -> int:
     return 0
 
 
-def set_stage(argv: list[str]) -> dict[str, Any]:
-    """Bring the interpreter into the state in which a script starts, and return the script's namespace."""
+def set_stage(argv: list[str], frames: int) -> dict[str, Any]:
+    """Bring the interpreter, `frames` calls deep, to where a script starts, and return the script's namespace."""
     path = f"{DIRECTORY}/{argv[0]}"
     os.chdir(DIRECTORY)
     sys.argv[:] = argv
     sys.path[0] = os.path.dirname(path)
-    sys.setrecursionlimit(RECURSION_LIMIT + HARNESS_FRAMES)
+    sys.setrecursionlimit(RECURSION_LIMIT + frames)
     sys.excepthook = report
     threading.excepthook = report_thread
     module = sys.modules["__main__"] = ModuleType("__main__")
@@ -251,7 +251,7 @@ def finish(work: Work, code: int) -> int:
         threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     if work.mentions(*FINALIZERS):
-        del sys.modules["__main__"]
+        sys.modules.pop("__main__", None)
         gc.collect()
     return flush(code)
 

@@ -36,23 +36,10 @@ from typing import NoReturn
 
 import hooks  # noqa: F401 - before the modules whose hooks it keeps
 import landlock
+import processes
 import script
 import syscalls
-from processes import (
-    ALONE,
-    DIRECTORY,
-    MOST_ABREAST,
-    WAKE,
-    Process,
-    Request,
-    kernel_limits,
-    marked,
-    offer_to_killer,
-    scratch,
-    sweep,
-    watch,
-    watch_group,
-)
+from processes import ALONE, Process, Request
 
 REQUEST = struct.Struct("!IdIIIId?Q")  # a Request
 ANSWER = struct.Struct("!cIBd???QQQ")  # kind, inputs done, exit code, seconds, timed out, out of memory, alone, lengths
@@ -97,7 +84,7 @@ def receive(length: int) -> bytes:
 
 def spool(length: int) -> int:
     """Move the next `length` bytes from the host to a new file."""
-    file = scratch()
+    file = processes.scratch()
     while length:
         count = os.readv(REQUESTS, [buffer[:length]]) or leave()
         os.write(file, buffer[:count])
@@ -134,7 +121,7 @@ def start(layers: Iterable[str]) -> None:
 def put_up(layer: str) -> None:
     """Put a layer around this process and all that come from it."""
     if layer == "landlock":
-        landlock.confine(DIRECTORY)
+        landlock.confine(processes.DIRECTORY)
     elif layer == "seccomp" and ALONE:
         syscalls.filter_system_calls()
     elif layer == "seccomp":
@@ -154,14 +141,14 @@ def load(*modules: str) -> None:
 
 def serve() -> NoReturn:
     """Answer requests for ever."""
-    for descriptor in WAKE:
+    for descriptor in processes.WAKE:
         os.set_blocking(descriptor, False)
-    signal.set_wakeup_fd(WAKE[1], warn_on_full_buffer=False)
-    poll.register(WAKE[0], select.POLLIN)
+    signal.set_wakeup_fd(processes.WAKE[1], warn_on_full_buffer=False)
+    poll.register(processes.WAKE[0], select.POLLIN)
     poll.register(REQUESTS, 0)  # reports only that the host has hung up
     while True:
         request = Request(*REQUEST.unpack(receive(REQUEST.size)))
-        body, cache = spool(request.length), scratch()
+        body, cache = spool(request.length), processes.scratch()
         judge(request, body, cache)
         os.close(body)
         os.close(cache)
@@ -178,27 +165,28 @@ def judge(request: Request, body: int, cache: int) -> None:
         process = Process(first, first + 1 if request.isolated else min(first + MOST_TOGETHER, request.count))
         group = [process]
         fork(process, request, body, cache)
-        if watch(process, request, pause, beside=not request.timeouts and first + 1 < request.count):
-            beside = range(first + 1, min(first + MOST_ABREAST, request.count))
+        if processes.watch(process, request, pause, beside=not request.timeouts and first + 1 < request.count):
+            beside = range(first + 1, min(first + processes.MOST_ABREAST, request.count))
             group += [Process(place, place + 1, beside=True) for place in beside]
             for other in group[1:]:
                 fork(other, request, body, cache)
-            watch_group(group, request, pause)
-        sweep()
+            processes.watch_group(group, request, pause)
         if package := wanted(process):
             load(package)
         process.alone = process.single and len(group) == 1
         for each in group:
             if each.first == first and not each.unfinished and not package:
-                first += report(each)
+                first += report(each, request)
                 timeouts += each.timed_out
             for file in each.files:
                 os.close(file)
+        if not processes.sweep():
+            leave()  # the host starts another
 
 
 def fork(process: Process, request: Request, body: int, cache: int) -> None:
     """Start `process`."""
-    ceilings = kernel_limits(request, process)
+    ceilings = processes.kernel_limits(request, process)
     process.pid = os.fork()
     if not process.pid:
         script.run(prepare(process, body, cache, ceilings), request.seconds)
@@ -209,7 +197,7 @@ def pause(seconds: float) -> None:
     if any(descriptor == REQUESTS for descriptor, _ in poll.poll(math.ceil(seconds * 1000))):
         leave()
     with contextlib.suppress(BlockingIOError):
-        os.read(WAKE[0], 1 << 12)
+        os.read(processes.WAKE[0], 1 << 12)
 
 
 def wanted(process: Process) -> str:
@@ -221,13 +209,15 @@ def wanted(process: Process) -> str:
     return missing.pop(number, "")
 
 
-def report(process: Process) -> int:
+def report(process: Process, request: Request) -> int:
     """Send what there is to tell about a process that has ended; return how many inputs it has dealt with.
 
     They are those that it marked, or else the one that its end tells about.
     """
-    lengths = [os.fstat(file).st_size for file in process.files]
-    done = min(max(marked(process), 1), process.last - process.first)
+    done = min(max(processes.marked(process), 1), process.last - process.first)
+    most = min(done * request.output_kb << 10, processes.most_written(request)) + 1
+    most_of = (done * script.MARK.size, most, most)
+    lengths = [min(os.fstat(file).st_size, limit) for file, limit in zip(process.files, most_of, strict=True)]
     code = os.waitstatus_to_exitcode(process.status or 0)
     ANSWER.pack_into(
         buffer,
@@ -261,19 +251,19 @@ def prepare(process: Process, body: int, cache: int, ceilings: dict[int, int]) -
         for number, handler in HANDLERS:
             _signal.signal(number, handler)
         os.setsid()
-        offer_to_killer()
+        processes.offer_to_killer()
+        if process.beside:
+            processes.stand_back()
         work = script.read(body, process.first, process.last)
         for number, name in missing.items():
             if work.mentions(name.encode()):
                 os._exit(ASKS + number)
         marks, stdout, stderr = process.files
-        for wanted, descriptor in enumerate((scratch(), stdout, stderr, marks, cache)):
+        for wanted, descriptor in enumerate((processes.scratch(), stdout, stderr, marks, cache)):
             os.dup2(descriptor, wanted)
         os.closerange(script.CACHE + 1, MOST_FILES)
         for kind, value in ceilings.items():
             resource.setrlimit(kind, (value, value))
-        if process.beside:
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # it only uses the time of another
         for confine in in_child:
             confine()
         return work

@@ -56,15 +56,9 @@ class DockerSandbox(PooledSandbox):
     ) -> None:
         self.image, self.runtime = image, runtime
         self.memory_mb = int(within("memory_mb", memory_mb, 256))
-        given = (LAYERS[1:] if self._gvisor else LAYERS) if layers is None else layers
+        given = (LAYERS[1:] if _is_gvisor(runtime) else LAYERS) if layers is None else layers
         self.layers = tuple(choose("layers", layer, LAYERS) for layer in given)
-        self._worked = False
-        self._preparing = threading.Lock()  # so that one worker builds the image, and the others wait for it
-        super().__init__(workers, self._connect, _ADVICE)
-
-    @property
-    def _gvisor(self) -> bool:
-        return (self.runtime or "").startswith("runsc")
+        super().__init__(workers, _Maker(image, runtime, self.memory_mb, self.layers), _ADVICE)
 
     def __reduce__(self) -> tuple[type["DockerSandbox"], tuple[object, ...]]:
         return DockerSandbox, (self.workers, self.image, self.runtime, self.memory_mb, self.layers)
@@ -82,7 +76,16 @@ class DockerSandbox(PooledSandbox):
                 f"give DockerSandbox(memory_mb={needed}) or more."
             )
 
-    def _connect(self) -> ContainerChannel:
+
+class _Maker:
+    """Makes the containers of one sandbox. It does not know that sandbox, which could then never be collected."""
+
+    def __init__(self, image: str | None, runtime: str | None, memory_mb: int, layers: tuple[str, ...]) -> None:
+        self._image, self._runtime, self._memory_mb, self._layers = image, runtime, memory_mb, layers
+        self._worked = False
+        self._preparing = threading.Lock()  # so that one worker builds the image, and the others wait for it
+
+    def __call__(self) -> ContainerChannel:
         """Start a worker, and wait a little for an engine that has answered before."""
         until = time.monotonic() + (_RESTART_SECONDS if self._worked else 0.0)
         while True:
@@ -99,10 +102,10 @@ class DockerSandbox(PooledSandbox):
     def _configuration(self) -> dict[str, Any]:
         """Return the container as the engine's API describes one."""
         with self._preparing, engine() as client:
-            facts, image = client.info(), image_id(client, self.image)
-        if self.runtime is not None and self.runtime not in facts["Runtimes"]:
+            facts, image = client.info(), image_id(client, self._image)
+        if self._runtime is not None and self._runtime not in facts["Runtimes"]:
             raise SandboxError(
-                f"The Docker engine has no runtime {self.runtime!r}, but {sorted(facts['Runtimes'])}. Install it and "
+                f"The Docker engine has no runtime {self._runtime!r}, but {sorted(facts['Runtimes'])}. Install it and "
                 "name it under 'runtimes' in the engine's daemon.json."
             )
         uid = _draw_uid(facts["SecurityOptions"])
@@ -114,20 +117,20 @@ class DockerSandbox(PooledSandbox):
             "IpcMode": "none",
             "LogConfig": {"Type": "none"},
             "MaskedPaths": _MASKED,
-            "Memory": self.memory_mb << 20,
-            "MemorySwap": self.memory_mb << 20,
+            "Memory": self._memory_mb << 20,
+            "MemorySwap": self._memory_mb << 20,
             "NanoCpus": 10**9,
             "NetworkMode": "none",
-            "PidsLimit": _PROCESSES + (_MORE_FOR_GVISOR if self._gvisor else 0),
+            "PidsLimit": _PROCESSES + (_MORE_FOR_GVISOR if _is_gvisor(self._runtime) else 0),
             "ReadonlyRootfs": True,
             "SecurityOpt": ["no-new-privileges"],
             "Tmpfs": {"/tmp": f"{_TMPFS},uid={uid}"},
         }
-        if self.runtime is not None:
-            host["Runtime"] = self.runtime
+        if self._runtime is not None:
+            host["Runtime"] = self._runtime
         return {
             "Image": image,
-            "Cmd": self.layers,
+            "Cmd": self._layers,
             "User": f"{uid}:{_NOBODY}",
             "Hostname": "sandbox",
             "NetworkDisabled": True,
@@ -135,6 +138,10 @@ class DockerSandbox(PooledSandbox):
             **dict.fromkeys(("AttachStdin", "AttachStdout", "AttachStderr", "OpenStdin", "StdinOnce"), True),
             "HostConfig": host,
         }
+
+
+def _is_gvisor(runtime: str | None) -> bool:
+    return (runtime or "").startswith("runsc")
 
 
 def _draw_uid(security: Sequence[str]) -> int:

@@ -34,6 +34,11 @@ class Answer(NamedTuple):
     stdout: bytes
     stderr: bytes
 
+    @property
+    def ended_by_worker(self) -> bool:
+        """Whether the worker says why it ended the process, or did so because others of its runs had ended."""
+        return self.timed_out or self.out_of_memory or len(self.marks) >= _MARK.size
+
 
 def request(program: Program, runs: list[Run], elapsed: float) -> bytes:
     """Return the request to run `program` on the inputs for which there are no `runs` yet, `elapsed` seconds later.

@@ -214,7 +214,7 @@ class _Worker:
         answer = self._receive_answer(channel)
         if answer.kind == b"X":
             raise self._lost(f"could not set up a run: {answer.marks.decode('utf-8', 'replace')}")
-        if answer.code == _KILLED and not answer.timed_out and not answer.out_of_memory:
+        if answer.code == _KILLED and not answer.ended_by_worker:
             before, self._kernel_kills = self._kernel_kills, _kernel_kills()
             if before < self._kernel_kills:
                 raise self._lost("lost a process to the kernel, because the machine's memory was full")

@@ -5,7 +5,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from sdpo_envs.sandbox import Program, Run
 from sdpo_envs.sandbox.frames import ANSWER
+from sdpo_envs.sandbox.workers import WorkerPool
+
+ADVICE = "Buy a better wall."
+THREE = Program({"main.py": "print(input())"}, ("python", "main.py"), ("a", "b", "c"), seconds=0.5)
+Reply = Callable[[int], Iterable[bytes | None]]
 
 REQUEST = struct.Struct("!IdIIIId?Q")
 """What comes before the body of a request: its count of inputs first, the length of its body last."""
@@ -26,9 +32,7 @@ class FakeChannel:
     A piece that is None is silence until the deadline.
     """
 
-    def __init__(
-        self, reply: Callable[[int], Iterable[bytes | None]], hello: Iterable[bytes | None] = (READY,)
-    ) -> None:
+    def __init__(self, reply: Reply, hello: Iterable[bytes | None] = (READY,)) -> None:
         self.asked: list[int] = []
         self.closed = 0
         self._reply, self._request = reply, bytearray()
@@ -62,3 +66,23 @@ class FakeChannel:
 
     def disown(self) -> None:
         raise AssertionError("Nothing is forked here.")
+
+
+def echo(count: int) -> list[bytes]:
+    """Answer as a worker in good health does, one process for each of the last `count` of the three inputs."""
+    return [answer(stdout=text) for text in (b"a\n", b"b\n", b"c\n")[3 - count :]]
+
+
+def pool_of(*replies: Reply, hello: bytes | None = READY) -> tuple[WorkerPool, list[FakeChannel]]:
+    """Return a pool whose first worker answers by the first of `replies`, the next by the next; there are no more."""
+    waiting, used = [FakeChannel(reply, (hello,)) for reply in replies], []
+
+    def connect() -> FakeChannel:
+        used.append(waiting.pop(0))
+        return used[-1]
+
+    return WorkerPool(1, connect, ADVICE), used
+
+
+def outputs(runs: tuple[Run, ...]) -> list[str]:
+    return [run.stdout for run in runs]

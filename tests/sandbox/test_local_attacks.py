@@ -1,8 +1,8 @@
-"""Programs that attack: other runs, the host, the worker that starts them, the limits. Each one is held."""
+"""Where the local wall stands: before other runs, the host, the worker, the limits. It is attacked in `sandboxes`."""
 
+import ast
 import errno
 import os
-import socket
 from pathlib import Path
 
 import pytest
@@ -70,27 +70,10 @@ os.chmod("/tmp", 0)
     assert execute("import os; print(os.listdir('.'), oct(os.stat('.').st_mode))").stdout == "['main.py'] 0o40700\n"
 
 
-def test_a_run_cannot_leave_default_permissions_for_the_files_of_the_next(execute: Execute) -> None:
-    run = execute("import os; os.setxattr('/tmp', 'user.note', b'x')")
-    assert "PermissionError" in run.stderr
-
-
-@numbered
-def test_a_run_cannot_leave_system_v_or_posix_objects_or_keys(execute: Execute) -> None:
-    source = """
-import ctypes
-libc = ctypes.CDLL(None, use_errno=True)
-def refused(result): return result == -1 and ctypes.get_errno() == 1
-print(refused(libc.shmget(7, 4096, 0o1666)), refused(libc.msgget(7, 0o1666)), refused(libc.semget(7, 1, 0o1666)))
-print(refused(ctypes.CDLL(None, use_errno=True).mq_open(b"/queue", 0o102, 0o666, None)))
-print(refused(libc.syscall(248, b"user", b"name", b"data", 4, -4)))
-"""
-    assert execute(source).stdout == "True True True\nTrue\nTrue\n"
-
-
 def test_a_program_that_fills_the_disk_leaves_it_empty(execute: Execute) -> None:
-    for fill in ("open('a', 'ab').write(bytes(1 << 22))", "open(str(number), 'w').close()"):
-        source = f"try:\n    for number in range(10**6): {fill}\nexcept OSError as error: print(error.errno)"
+    for fill in ("open(str(number), 'wb').write(bytes(1 << 22))", "open(str(number), 'w').close()"):
+        source = f"try:\n    for number in range(10**6): {fill}\nexcept OSError as error: code = error.errno\n"
+        source += "import os\nos.remove('0')\nprint(code)"
         assert execute(source, seconds=30).stdout == f"{errno.ENOSPC}\n"
 
 
@@ -100,8 +83,8 @@ def test_a_program_that_fills_the_disk_leaves_it_empty(execute: Execute) -> None
 @pytest.mark.parametrize(
     "path",
     [
-        *("/etc/shadow", "/etc/passwd", "/home", "/root/.ssh", "/var", "/sys", "/dev/vda", "/dev/kmsg", "/dev/shm"),
-        *("/proc/1/root", "/proc/1/cwd", "/proc/sys", "/proc/kcore", str(REPOSITORY / "tasks"), __file__),
+        *("/etc/shadow", "/etc/passwd", "/home", "/root/.ssh", "/var", "/sys", "/dev/vda", "/dev/kmsg"),
+        *("/proc/sys", "/proc/kcore", str(REPOSITORY / "tasks"), __file__),
     ],
 )
 def test_a_file_of_the_host_is_out_of_sight(path: str, execute: Execute) -> None:
@@ -116,12 +99,12 @@ for folder, folders, files in os.walk("/"):
     for name in folders + files:
         if "sdpo" in name or name in ("site-packages", "dist-packages") and os.listdir(f"{folder}/{name}"):
             print(folder, name)
-print(sorted(os.listdir("/sandbox")))
+print(sorted(name for name in os.listdir("/sandbox") if name.endswith(".py")))
 print(sorted(os.listdir("/packages")))
 """
     inside, packages = execute(source, seconds=30).stdout.splitlines()
     assert inside == str(sorted(path.name for path in (REPOSITORY / "sandboxes" / "python").glob("*.py")))
-    assert packages in ("[]", "['numpy']", "['numpy', 'numpy.libs']")
+    assert {*ast.literal_eval(packages)} <= {"numpy", "numpy.libs", "sortedcontainers"}
 
 
 def test_the_root_is_read_only(execute: Execute) -> None:
@@ -134,32 +117,6 @@ for path in ("/new", "/etc/new", "/sandbox/worker.py", os.__file__, "/packages/n
     assert execute(source).stdout == "True\n" * 7
 
 
-def test_the_environment_of_the_host_is_out_of_sight(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SECRET_TOKEN", "swordfish")
-    source = """
-import os
-print(dict(os.environ))
-for process in ("self", "1"):
-    try: print(open(f"/proc/{process}/environ").read())
-    except OSError: pass
-"""
-    with LocalSandbox(workers=1) as sandbox:
-        [run] = sandbox.run(Program({"main.py": source}, ("python", "main.py")))
-    assert run.exit_code == 0
-    assert "swordfish" not in run.stdout
-    assert "SECRET" not in run.stdout
-
-
-def test_other_processes_are_out_of_sight(execute: Execute) -> None:
-    source = "import os; print([name for name in os.listdir('/proc') if name.isdigit()] == [str(os.getpid())])"
-    assert execute(source).stdout == "True\n"
-
-
-@pytest.mark.parametrize("family", ["AF_INET", "AF_INET6", "AF_UNIX", "AF_NETLINK", "AF_VSOCK", "AF_PACKET"])
-def test_there_are_no_sockets(family: str, execute: Execute) -> None:
-    assert "PermissionError" in execute(f"import socket; socket.socket(socket.{family}, socket.SOCK_DGRAM)").stderr
-
-
 @pytest.mark.parametrize("kind", ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"])
 def test_no_namespace_is_the_host_s(kind: str, execute: Execute) -> None:
     """Seen from outside, because the filter alone would refuse what could show it from inside."""
@@ -169,11 +126,6 @@ def test_no_namespace_is_the_host_s(kind: str, execute: Execute) -> None:
         assert os.readlink(f"/proc/{worker}/ns/{kind}") != os.readlink(f"/proc/self/ns/{kind}")
     except PermissionError:
         pytest.skip("Only root may look at the namespaces of a worker.")
-
-
-def test_the_name_of_the_host_is_not_told(execute: Execute) -> None:
-    assert execute("import os; print(os.uname().nodename)").stdout == "sandbox\n"
-    assert socket.gethostname() != "sandbox"
 
 
 @numbered
@@ -203,84 +155,36 @@ print(libc.syscall(56, 0x10000000 | 17, 0, 0, 0, 0), libc.syscall(435, 0, 0))
 @pytest.mark.parametrize(
     "attack",
     [
-        "os.kill(1, signal.SIGKILL)",
-        "os.kill(1, signal.SIGSTOP)",
-        "os.kill(1, signal.SIGINT)",
-        "os.kill(1, signal.SIGTERM)",
-        "os.kill(os.getppid(), signal.SIGSEGV)",
-        "[os.kill(1, n) for n in range(1, 65) if n not in (32, 33)]",
-        "os.kill(-1, signal.SIGKILL)",
         "os.killpg(0, signal.SIGKILL)",
         "os.kill(os.getpid(), signal.SIGKILL)",
-        "os.abort()",
-        "ctypes.string_at(0)",
-        "os.close(0), os.close(1), os.close(2)",
-        "os.closerange(0, 1000)",
         "os.chdir('/'), os.chmod('/tmp', 0)",
         "os.remove('main.py'), os.symlink('/sandbox', 'main.py')",
         "setattr(sys, 'stdout', None), setattr(sys, 'stderr', None), sys.modules.clear()",
         "vars(builtins).clear()",
-        "threading.Thread(target=time.sleep, args=(99,), daemon=True).start()",
-        """
-r, w = os.pipe()
-fcntl.fcntl(r, fcntl.F_SETOWN, 1), fcntl.fcntl(r, fcntl.F_SETSIG, signal.SIGKILL)
-fcntl.fcntl(r, fcntl.F_SETFL, os.O_ASYNC), os.write(w, b"x")
-""",
-        "fcntl.fcntl(1, fcntl.F_SETPIPE_SZ, 4096), os.set_blocking(1, False), os.write(1, b'x' * 4096)",
         "resource.setrlimit(resource.RLIMIT_CPU, (1, 1)), exec('while True: pass')",
     ],
 )  # fmt: skip
 def test_the_worker_outlives(attack: str, execute: Execute) -> None:
-    execute(f"import builtins, ctypes, fcntl, os, resource, signal, sys, threading, time\n{attack}", seconds=2)
+    execute(f"import builtins, os, resource, signal, sys\n{attack}", seconds=2)
 
 
 @pytest.mark.parametrize(
     "attack",
     [
-        "resource.prlimit(1, resource.RLIMIT_NOFILE, (0, 0))",
         "resource.prlimit(os.getppid(), resource.RLIMIT_CPU, (0, 0))",
-        "os.sched_setaffinity(1, [0])",
-        "os.sched_setscheduler(1, os.SCHED_IDLE, os.sched_param(0))",
-        "os.setpriority(os.PRIO_PROCESS, 1, 19)",
-        "os.setpriority(os.PRIO_USER, 0, 19)",
         "open('/proc/1/mem', 'rb')",
         "open('/proc/1/maps', 'rb')",
         "os.listdir('/proc/1/fd')",
+        "os.listdir('/proc/1/root')",
+        "os.readlink('/proc/1/cwd')",
+        "open('/proc/1/environ')",
         "open('/proc/1/oom_score_adj', 'w')",
-        "os.memfd_create('a')",
         "open('/dev/kmsg')",
     ],
 )
 def test_the_worker_is_out_of_reach_of(attack: str, execute: Execute) -> None:
     source = f"import os, resource\ntry: {attack}\nexcept OSError as error: print(error.errno)"
     assert execute(source).stdout in {f"{errno.EPERM}\n", f"{errno.EACCES}\n", f"{errno.ENOENT}\n"}
-
-
-@numbered
-def test_the_memory_of_the_worker_cannot_be_read_through_other_system_calls(execute: Execute) -> None:
-    source = """
-import ctypes
-libc = ctypes.CDLL(None, use_errno=True)
-print([libc.syscall(number, 1, 0, 0, 0, 0, 0) for number in (101, 103, 298, 310, 311, 312, 321, 323, 425)])
-print(libc.syscall(438, libc.syscall(434, 1, 0), 0, 0))
-"""
-    assert execute(source).stdout == f"{[-1] * 9}\n-1\n"
-
-
-def test_a_forged_answer_on_every_descriptor_is_only_output(execute: Execute) -> None:
-    source = """
-import os, struct
-frame = struct.pack("!cI", b"D", 11) + struct.pack("!Bd??", 0, 0.5, False, False)
-for descriptor in range(2000):
-    for _ in range(3):
-        try: os.write(descriptor, frame)
-        except OSError: pass
-os._exit(7)
-"""
-    run = execute(source)
-    assert run.exit_code == 7
-    assert run.stdout.count("D") == 3
-    assert run.stderr.count("D") == 3
 
 
 def test_only_the_three_standard_descriptors_are_open(execute: Execute) -> None:
@@ -293,20 +197,6 @@ def is_open(descriptor):
 print([descriptor for descriptor in range(5000) if is_open(descriptor)])
 """
     assert execute(source).stdout == "[0, 1, 2]\n"
-
-
-def test_a_program_that_reads_its_own_output_away_holds_nobody_up(execute: Execute) -> None:
-    source = """
-import os, threading
-thief = os.open("/proc/self/fd/1", os.O_RDONLY)
-def steal():
-    while True: os.read(thief, 1 << 16)
-for _ in range(4): threading.Thread(target=steal, daemon=True).start()
-for _ in range(20000): os.write(1, b"x")
-os._exit(0)
-"""
-    run = execute(source)
-    assert run.exit_code == 0, run.stderr
 
 
 # Limits.
@@ -350,25 +240,6 @@ def test_no_program_outlives_its_time(source: str, execute: Execute) -> None:
     assert not run.too_much_output
 
 
-def test_a_daemon_ends_with_the_run(execute: Execute) -> None:
-    source = """
-import os, signal, time
-if os.fork() == 0:
-    os.setsid()
-    if os.fork() == 0:
-        for n in range(1, 32):
-            if n not in (9, 19): signal.signal(n, signal.SIG_IGN)
-        while True:
-            time.sleep(0.01); open("alive", "w")
-    os._exit(0)
-os.wait()
-print("left")
-"""
-    run = execute(source, seconds=3)
-    assert (run.stdout, run.exit_code, run.timed_out) == ("left\n", 0, False)
-    assert execute("import os, time; time.sleep(0.1); print(os.listdir('.'))").stdout == "['main.py']\n"
-
-
 @pytest.mark.parametrize("new", ["os.fork() or time.sleep(99)", "threading.Timer(99, print).start()"])
 def test_processes_and_threads_are_counted_together(new: str, execute: Execute) -> None:
     source = f"""
@@ -383,10 +254,6 @@ except (OSError, RuntimeError):
     os._exit(0)
 """
     assert execute(source, processes=5).stdout == "4"
-
-
-def test_a_fork_bomb_fizzles_out(execute: Execute) -> None:
-    execute("import os\nwhile True:\n    try: os.fork()\n    except OSError: pass", seconds=0.5)
 
 
 def test_memory_is_limited_and_the_traceback_tells_where_it_ended(execute: Execute) -> None:

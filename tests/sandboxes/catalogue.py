@@ -94,7 +94,9 @@ def read(path: Path) -> Attack:
     code = path.read_text(encoding="utf-8")
     kind, _, fooled = (ast.get_docstring(ast.parse(code)) or "").rpartition("\n")[2].partition("; fools ")
     control, _, rest = fooled.rstrip(".").partition(": ")
-    return Attack(path.stem, code, kind == "function", control, rest.removesuffix(", as root"), rest.endswith("as root"))
+    return Attack(
+        path.stem, code, kind == "function", control, rest.removesuffix(", as root"), rest.endswith("as root")
+    )
 
 
 ATTACKS = [read(path) for path in sorted((HERE / "attacks").glob("*.py"))]

@@ -2,8 +2,9 @@
 
     unshare --pid --fork --kill-child --mount-proc --ipc --uts python control.py < REQUEST
 
-The request is JSON: ``judge`` is "naive" or "bare" (the project's own worker, in no wall); ``code`` and ``function``,
-``tests``, ``seconds``; ``probe``, an honest submission that is judged before and after by ``honest`` tests. The answer is JSON.
+The request is JSON: ``judge`` is "naive" or "bare" (the project's own worker, in no wall); ``code``, ``function``,
+``tests``, ``seconds``; ``probe``, an honest submission that is judged before and after by the tests ``honest``. The
+answer is JSON.
 """
 
 import contextlib
@@ -25,7 +26,10 @@ def naive(code: str, tests: list[dict[str, str]], function: str | None, seconds:
     import naive
 
     report = naive.judge(code, tests, function, seconds)
-    return {"passed": report["passed"], "written": [*zip((test["input"] for test in tests), report["outputs"], strict=False)]}
+    return {
+        "passed": report["passed"],
+        "written": [*zip((test["input"] for test in tests), report["outputs"], strict=False)],
+    }
 
 
 def bare() -> Callable[..., dict[str, Any]]:

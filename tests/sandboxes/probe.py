@@ -8,6 +8,7 @@ import resource
 import signal
 import sys
 import time
+from pathlib import Path
 
 libc = ctypes.CDLL(None, use_errno=True)
 state = {}
@@ -55,7 +56,7 @@ note("scheduler", lambda: os.sched_getscheduler(0))
 note("disk priority", lambda: libc.syscall(252 if os.uname().machine == "x86_64" else 31, 1, 0))
 note("slack", lambda: libc.prctl(30, 0, 0, 0, 0))
 note("personality", lambda: libc.personality(0xFFFFFFFF))
-note("oom", lambda: open("/proc/self/oom_score_adj").read())
+note("oom", lambda: Path("/proc/self/oom_score_adj").read_text())
 note("mask", lambda: [os.umask(0o22), sorted(map(int, signal.pthread_sigmask(signal.SIG_BLOCK, [])))])
 note("signals", lambda: [int(n) for n in signal.valid_signals() if signal.getsignal(n) is signal.SIG_IGN])
 note("users", lambda: [os.getresuid(), os.getresgid(), os.getgroups()])

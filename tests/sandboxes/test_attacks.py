@@ -17,10 +17,10 @@ from sdpo_envs.sandbox import Sandbox
 
 HERE = Path(__file__).parent
 NAMESPACES = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--ipc", "--uts"]
-by_name = pytest.mark.parametrize("attack", ATTACKS, ids=[attack.name for attack in ATTACKS])
+BITING = [attack for attack in ATTACKS if attack.control != "none"]
 
 
-@by_name
+@pytest.mark.parametrize("attack", ATTACKS, ids=[attack.name for attack in ATTACKS])
 @pytest.mark.parametrize("isolated", [True, False], ids=["isolated", "batch"])
 def test_an_attack_is_held(attack: Attack, isolated: bool, wall: Sandbox, plant: Plant) -> None:
     recorder = Recorder(wall)
@@ -42,10 +42,8 @@ def state(recorder: Recorder, plant: Plant) -> Any:
     return [json.loads(text.partition("\n")[2]) for _, text in recorder.take()]
 
 
-@by_name
-def test_an_attack_bites_where_there_is_no_wall(attack: Attack, plant: Plant, tmp_path: Path) -> None:
-    if attack.control == "none":
-        pytest.skip(f"No control is fooled: {attack.sign}.")
+@pytest.mark.parametrize("attack", BITING, ids=[attack.name for attack in BITING])
+def test_an_attack_bites_where_there_is_no_wall(attack: Attack, plant: Plant) -> None:
     if attack.root and os.geteuid() != 0:
         pytest.skip("It bites only a judge that is run by root.")
     if "syscall(" in attack.code and os.uname().machine != "x86_64":
@@ -83,6 +81,9 @@ def signs(attack: Attack, plant: Plant) -> set[str]:
     return {sign for sign, it in zip(SIGNS, happened, strict=True) if it}
 
 
-def test_there_are_as_many_attacks_as_were_asked_for_and_most_are_known_to_bite() -> None:
-    assert len(ATTACKS) >= 75
-    assert sum(attack.control == "none" for attack in ATTACKS) < len(ATTACKS) / 8
+def test_of_more_than_a_hundred_attacks_few_are_not_known_to_bite_and_they_say_why() -> None:
+    assert len(ATTACKS) > 100
+    assert {attack.sign for attack in BITING} == {*SIGNS}
+    rest = [attack for attack in ATTACKS if attack not in BITING]
+    assert len(rest) < 15
+    assert all(len(attack.sign.split()) > 3 for attack in rest)

@@ -11,70 +11,90 @@ from sdpo_envs.sandbox import Program
 DOUBLE = Exam(tuple(Case(f"{number}\n", f"{2 * number}\n", public=number == 1) for number in range(1, 6)))
 MAIN = ("python", "main.py")
 
-# Right programs that leave something behind: each of them is right when it is alone.
+# Right programs that leave something behind, and right programs that would be wrong if they found it.
+
+IMPORTS = """\
+import atexit, builtins, contextlib, gc, io, json, os, random, resource, signal, struct, sys, threading, time, weakref
+from decimal import Decimal, getcontext
+"""
 LEFT_BEHIND = {
-    "another print": "import builtins\nprint(2 * int(input()))\nbuiltins.print = lambda *_: None",
-    "another input": "import builtins\nprint(2 * int(input()))\nbuiltins.input = lambda: '7'",
-    "another int": "import builtins\nprint(2 * int(input()))\nbuiltins.int = str",
-    "a module without functions": "import json\nprint(2 * json.loads(input()))\nvars(json).clear()",
-    "no modules": "import sys\nprint(2 * int(input()))\nsys.modules.clear()",
-    "an os that cannot": "import os\nprint(2 * int(input()))\nos.write = os.fstat = os.ftruncate = os.lseek = None",
-    "a clock that stands still": "import time\nprint(2 * int(input()))\ntime.monotonic = lambda: 0.0",
-    "a struct that lies": "import struct\nprint(2 * int(input()))\nstruct.pack = struct.Struct = None",
-    "a closed input": "import sys\nprint(2 * int(input()))\nsys.stdin.close()",
-    "a closed output": "import sys\nprint(2 * int(input()))\nsys.stdout.close()",
-    "closed descriptors": "import os\nprint(2 * int(input()), flush=True)\nos.closerange(0, 256)",
-    "another descriptor for output": "import os\nprint(2 * int(input()), flush=True)\nos.dup2(os.open('x', 66), 1)",
-    "another stream for output": "import io, sys\nprint(2 * int(input()), flush=True)\nsys.stdout = io.StringIO()",
-    "another path": "import os, sys\nprint(2 * int(input()))\nos.mkdir('d')\nos.chdir('d')\nsys.path.clear()",
-    "another program": "print(2 * int(input()))\nopen('main.py', 'w').write('1 / 0')",
-    "no program": "import os\nprint(2 * int(input()))\nos.remove('main.py')",
-    "a sealed folder": "import os\nprint(2 * int(input()))\nos.chmod('.', 0)",
-    "a full folder": "print(2 * int(input()), flush=True)\ntry:\n    for n in range(99): open(str(n), 'wb').write(bytes(1 << 22))\nexcept OSError: 0",
-    "a trace": "import sys\nprint(2 * int(input()))\ndef trace(*_): sys.traced = True\nsys.settrace(trace)",
-    "a profile": "import sys\nprint(2 * int(input()))\ndef profile(*_): sys.profiled = True\nsys.setprofile(profile)",
-    "an exit function": "import atexit\nprint(2 * int(input()))\natexit.register(print, end='')",
-    "an exit function that ends all": "import atexit, os\nprint(2 * int(input()), flush=True)\natexit.register(os._exit, 0)",
-    "a finalizer": "class X:\n    def __del__(self): print(end='')\nx = X()\nprint(2 * int(input()))",
-    "a weak finalizer": "import sys, weakref\nprint(2 * int(input()))\nweakref.finalize(sys, print, end='')",
-    "a callback of the collector": "import gc\nprint(2 * int(input()))\ngc.callbacks.append(lambda *_: print(end=''))",
-    "no collector": "import gc\nprint(2 * int(input()))\ngc.disable()",
-    "a hook for errors": "import sys\nprint(2 * int(input()))\nsys.excepthook = sys.unraisablehook = None",
-    "a hook for the import": "import sys\nprint(2 * int(input()))\nsys.meta_path.clear()\nsys.path_hooks.clear()",
-    "a hook for events": "import sys\nprint(2 * int(input()))\nsys.addaudithook(lambda *_: 1 / 0)",
-    "a thread": "import threading, time\nprint(2 * int(input()))\nthreading.Thread(target=time.sleep, args=(9,), daemon=True).start()",
-    "a thread that prints": "import threading, time\nprint(2 * int(input()), flush=True)\ndef say():\n    time.sleep(0.05)\n"
-    "    print('x', flush=True)\nthreading.Thread(target=say, daemon=True).start()",
-    "a timer": "import signal, time\nprint(2 * int(input()), flush=True)\nsignal.setitimer(signal.ITIMER_REAL, 0.01)\ntime.sleep(0.005)",
-    "an alarm handler": "import signal\nprint(2 * int(input()))\nsignal.signal(signal.SIGTERM, lambda *_: print('x'))",
-    "blocked signals": "import signal\nprint(2 * int(input()))\nsignal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))",
-    "lower limits": "import resource\nprint(2 * int(input()), flush=True)\nresource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))",
-    "no descriptors": "import resource\nprint(2 * int(input()))\nresource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))",
-    "little memory": "import resource\nprint(2 * int(input()))\nresource.setrlimit(resource.RLIMIT_AS, (1 << 20, 1 << 20))",
-    "much memory": "import sys\nsys.kept = getattr(sys, 'kept', []) + [bytearray(60 << 20)]\nprint(2 * int(input()))",
-    "a low recursion limit": "import sys\nprint(2 * int(input()))\nsys.setrecursionlimit(30)",
-    "a short number limit": "import sys\nprint(2 * int(input()))\nsys.set_int_max_str_digits(640)",
-    "another precision": "from decimal import Decimal, getcontext\nprint(Decimal(2) * int(input()))\ngetcontext().prec = 1",
-    "another seed": "import random\nassert random.random() != 0.25\nprint(2 * int(input()))\nrandom.random = lambda: 0.25",
-    "a count": "import sys\nsys.count = getattr(sys, 'count', 0) + 1\nprint(2 * int(input()) * sys.count)",
-    "a file": "import os\nprint(2 * int(input()) if not os.path.exists('x') else 'again')\nopen('x', 'w').close()",
-    "a silent death": "import os\nprint(2 * int(input()), flush=True)\nos._exit(0)",
-    "an exit": "import sys\nprint(2 * int(input()))\nsys.exit()",
-    "an exit that ends nothing": "import os\nprint(2 * int(input()))\nos._exit = os.kill = lambda *_: None",
-    "a process": "import os, time\nprint(2 * int(input()), flush=True)\nif os.fork() == 0: time.sleep(9); os._exit(0)",
-    "a process that prints": "import os, time\nprint(2 * int(input()), flush=True)\nif os.fork() == 0:\n    time.sleep(0.05)\n"
-    "    os.write(1, b'x')\n    os._exit(0)",
-    "forged marks": "import contextlib, os, struct\nprint(2 * int(input()), flush=True)\nfor n in range(3, 99):\n"
-    "    with contextlib.suppress(OSError): os.write(n, struct.pack('!QQBd', 99, 99, 7, -1.0) * 9)",
-    "a torn mark": "import contextlib, os\nprint(2 * int(input()), flush=True)\nfor n in range(3, 99):\n"
-    "    with contextlib.suppress(OSError): os.write(n, b'x')",
+    "another print": "builtins.print = lambda *_: None",
+    "another input": "builtins.input = lambda: '7'",
+    "another int": "builtins.int = str",
+    "a module without functions": "vars(json).clear()",
+    "no modules": "sys.modules.clear()",
+    "an os that cannot": "os.write = os.fstat = os.ftruncate = os.lseek = None",
+    "a clock that stands still": "time.monotonic = lambda: 0.0",
+    "a struct that lies": "struct.pack = struct.Struct = None",
+    "a closed input": "sys.stdin.close()",
+    "a closed output": "sys.stdout.close()",
+    "closed descriptors": "sys.stdout.flush()\nos.closerange(0, 256)",
+    "another descriptor for output": "sys.stdout.flush()\nos.dup2(os.open('x', 66), 1)",
+    "another stream for output": "sys.stdout.flush()\nsys.stdout = io.StringIO()",
+    "another path": "os.mkdir('d')\nos.chdir('d')\nsys.path.clear()",
+    "another program": "open('main.py', 'w').write('1 / 0')",
+    "no program": "os.remove('main.py')",
+    "a sealed folder": "os.chmod('.', 0)",
+    "a full folder": (
+        "sys.stdout.flush()\ntry:\n    for n in range(99): open(str(n), 'wb').write(bytes(1 << 22))\n"
+        "except OSError: 0"
+    ),
+    "a trace": "def trace(*_): sys.traced = True\nsys.settrace(trace)",
+    "a profile": "def profile(*_): sys.profiled = True\nsys.setprofile(profile)",
+    "an exit function": "atexit.register(print, end='')",
+    "an exit function that ends all": "sys.stdout.flush()\natexit.register(os._exit, 0)",
+    "a weak finalizer": "weakref.finalize(sys, print, end='')",
+    "a callback of the collector": "gc.callbacks.append(lambda *_: print(end=''))",
+    "no collector": "gc.disable()",
+    "a hook for errors": "sys.excepthook = sys.unraisablehook = None",
+    "a hook for the import": "sys.meta_path.clear()\nsys.path_hooks.clear()",
+    "a hook for events": "sys.addaudithook(lambda *_: 1 / 0)",
+    "a thread": "threading.Thread(target=time.sleep, args=(9,), daemon=True).start()",
+    "a thread that prints": (
+        "sys.stdout.flush()\ndef say():\n    time.sleep(0.05)\n    print('x', flush=True)\n"
+        "threading.Thread(target=say, daemon=True).start()"
+    ),
+    "a timer": "sys.stdout.flush()\nsignal.setitimer(signal.ITIMER_REAL, 0.01)\ntime.sleep(0.005)",
+    "an alarm handler": "signal.signal(signal.SIGTERM, lambda *_: print('x'))",
+    "blocked signals": "signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))",
+    "lower limits": "sys.stdout.flush()\nresource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))",
+    "no descriptors": "resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))",
+    "little memory": "resource.setrlimit(resource.RLIMIT_AS, (1 << 20, 1 << 20))",
+    "a low recursion limit": "sys.setrecursionlimit(30)",
+    "a short number limit": "sys.set_int_max_str_digits(640)",
+    "a silent death": "sys.stdout.flush()\nos._exit(0)",
+    "an exit": "sys.exit()",
+    "an exit that ends nothing": "os._exit = os.kill = lambda *_: None",
+    "a process": "sys.stdout.flush()\nif os.fork() == 0: time.sleep(9); os._exit(0)",
+    "a process that prints": (
+        "sys.stdout.flush()\nif os.fork() == 0:\n    time.sleep(0.05)\n    os.write(1, b'x')\n    os._exit(0)"
+    ),
+    "forged marks": (
+        "sys.stdout.flush()\nfor n in range(3, 99):\n"
+        "    with contextlib.suppress(OSError): os.write(n, struct.pack('!QQBd', 99, 99, 7, -1.0) * 9)"
+    ),
+    "a torn mark": (
+        "sys.stdout.flush()\nfor n in range(3, 99):\n    with contextlib.suppress(OSError): os.write(n, b'x')"
+    ),
 }  # fmt: skip
+FOUND = {
+    "a finalizer": "class X:\n    def __del__(self): print(end='')\nx = X()\nprint(2 * int(input()))",
+    "much memory": "sys.kept = getattr(sys, 'kept', []) + [bytearray(60 << 20)]\nprint(2 * int(input()))",
+    "another precision": (
+        "from decimal import Decimal, getcontext\nprint(Decimal(2) * int(input()))\ngetcontext().prec = 1"
+    ),
+    "another seed": "assert random.random() != 0.25\nprint(2 * int(input()))\nrandom.random = lambda: 0.25",
+    "a count": "sys.count = getattr(sys, 'count', 0) + 1\nprint(2 * int(input()) * sys.count)",
+    "a file": "print(2 * int(input()) if not os.path.exists('x') else 'again')\nopen('x', 'w').close()",
+}  # fmt: skip
+RIGHT = {name: f"{IMPORTS}print(2 * int(input()))\n{code}" for name, code in LEFT_BEHIND.items()}
+RIGHT |= {name: IMPORTS + code for name, code in FOUND.items()}
 
 
 @pytest.mark.parametrize("isolated", [True, False], ids=["isolated", "batch"])
-@pytest.mark.parametrize("left", LEFT_BEHIND)
+@pytest.mark.parametrize("left", RIGHT)
 def test_what_a_run_leaves_behind_fails_no_other(left: str, isolated: bool, wall: Sandbox) -> None:
-    verdict = judge_code(LEFT_BEHIND[left], DOUBLE, wall, seconds=1.0, memory_mb=256, isolated=isolated)
+    verdict = judge_code(RIGHT[left], DOUBLE, wall, seconds=1.0, memory_mb=256, isolated=isolated)
     assert verdict.passed, explain(verdict, reveal=True).text
 
 
@@ -135,13 +155,13 @@ def test_a_process_of_many_runs_has_the_time_of_one(wall: Sandbox) -> None:
 
 @pytest.mark.parametrize("isolated", [True, False])
 def test_a_run_that_hangs_is_timed_out_whatever_it_has_written(isolated: bool, wall: Sandbox) -> None:
-    code = "import contextlib, os, time\nfor n in range(3, 99):\n    with contextlib.suppress(OSError): os.write(n, b'x')\n"
-    program = Program({"main.py": code + "time.sleep(9)"}, MAIN, ("",), seconds=0.3, isolated=isolated)
+    code = RIGHT["a torn mark"].replace("print(2 * int(input()))", "") + "\ntime.sleep(9)"
+    program = Program({"main.py": code}, MAIN, ("",), seconds=0.3, isolated=isolated)
     (run,) = wall.run(program)
     assert run.timed_out
 
 
-@pytest.mark.parametrize("code", (0, 1, 2, 99, 120, 137, 199, 200, 201, 202, 254, 255))
+@pytest.mark.parametrize("code", [0, 1, 2, 99, 120, 137, 199, 200, 201, 202, 254, 255])
 def test_every_exit_code_is_the_program_s_own(code: int, wall: Sandbox) -> None:
     program = Program({"main.py": f"import os\nprint('once', flush=True)\nos._exit({code})"}, MAIN, ("", ""))
     for isolated in (True, False):

@@ -5,8 +5,9 @@ program; fools naive: told.
 
 import ctypes
 import re
+from pathlib import Path
 
-for line in open("/proc/self/maps"):
+for line in Path("/proc/self/maps").read_text().splitlines():
     area, mode, *_ = line.split()
     if mode.startswith("rw"):
         low, high = (int(part, 16) for part in area.split("-"))

@@ -4,5 +4,6 @@ program; fools naive: told.
 """
 
 import os
+from pathlib import Path
 
-print(dict(os.environ), open("/proc/self/environ").read())
+print(dict(os.environ), Path("/proc/self/environ").read_text())

@@ -5,7 +5,8 @@ program; fools bare: told.
 
 import contextlib
 import glob
+from pathlib import Path
 
 for path in glob.glob("/proc/[0-9]*/environ"):
     with contextlib.suppress(OSError):
-        print(open(path).read())
+        print(Path(path).read_text())

@@ -5,8 +5,12 @@ function; fools naive: passed.
 
 
 class Anything:
-    __eq__ = lambda self, other: True
-    __ne__ = lambda self, other: False
+    def __eq__(self, other):
+        return True
+
+    def __ne__(self, other):
+        return False
+
     __hash__ = None
 
 

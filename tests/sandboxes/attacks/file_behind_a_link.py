@@ -6,10 +6,11 @@ program; fools bare: told.
 import contextlib
 import json
 import os
+from pathlib import Path
 
 where = json.loads(input())
 for link in (os.symlink, os.link):
     with contextlib.suppress(OSError):
         link(where["file"], "here")
-        print(open("here").read())
+        print(Path("here").read_text())
         os.remove("here")

@@ -4,5 +4,6 @@ program; fools bare: told.
 """
 
 import json
+from pathlib import Path
 
-print(open(json.loads(input())["file"]).read())
+print(Path(json.loads(input())["file"]).read_text())

@@ -4,7 +4,7 @@ program; fools naive: passed.
 """
 
 try:
-    1 / 0
+    raise ZeroDivisionError
 except ZeroDivisionError as error:
     frame = error.__traceback__.tb_frame
     while frame:

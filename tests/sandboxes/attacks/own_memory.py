@@ -6,9 +6,10 @@ program; fools naive: passed.
 import ctypes
 import json
 import re
+from pathlib import Path
 
 number = json.loads(input())["number"]
-for line in open("/proc/self/maps"):
+for line in Path("/proc/self/maps").read_text().splitlines():
     area, mode, *_ = line.split()
     if mode.startswith("rw"):
         low, high = (int(part, 16) for part in area.split("-"))

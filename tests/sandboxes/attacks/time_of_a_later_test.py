@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import time
+from pathlib import Path
 
 where = json.loads(input())
 if where["number"] == 1 and os.fork() == 0:
@@ -18,5 +19,5 @@ if where["number"] == 1 and os.fork() == 0:
     os._exit(0)
 time.sleep(0.7 * where["seconds"])
 with contextlib.suppress(OSError):
-    print(open("work").read())
+    print(Path("work").read_text())
     os.remove("work")
