@@ -177,6 +177,7 @@ def targets(benchmark: Benchmark) -> list[Target]:
         Target("batch, share of the SDPO judge's processor time, pass", 0.1, False, cpu("pass", "batch", "sdpo")),
         Target("hybrid against the SDPO judge, pass", 6, True, rate("pass", "hybrid", "sdpo")),
         Target("hybrid against the SDPO judge, fast", 6, True, rate("fast", "hybrid", "sdpo")),
+        Target("hybrid, to a time-out against SDPO, fast", 6, True, rate("fast", "hybrid, to a time-out", "sdpo")),
         Target("isolated against the SDPO judge, pass", 2, True, rate("pass", "isolated", "sdpo")),
         Target("isolated against the SDPO judge, fast", 2, True, rate("fast", "isolated", "sdpo")),
     ]
@@ -227,7 +228,7 @@ def open_judges(settings: argparse.Namespace, closing: ExitStack) -> list[Judge]
     local = LocalSandbox(workers)
     closing.callback(local.close)
     found = own_modes("", local)
-    found.append(own_judge("hybrid, to a time-out", local, stop="timeout", sets=HANGING))
+    found.append(own_judge("hybrid, to a time-out", local, stop="timeout", sets=("fast", *HANGING)))
     found.append(own_judge("hybrid, to a failure", local, stop="failure", sets=("fast", *HANGING)))
     if settings.docker:
         docker = docker_sandbox(workers)

@@ -92,7 +92,7 @@ class Sitting:
     def alone(self, telling: Telling | None) -> None:
         """Run each test that has not been run, or failed in company, in a process of its own; give up the rest.
 
-        With `telling`, of what failed in company only what it chooses is run again, as long as that makes no difference.
+        With `telling`, of what failed in company only what it chooses is run again, while that makes no difference.
 
         Raises:
             SandboxError: the wall broke.

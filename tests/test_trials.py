@@ -59,7 +59,7 @@ def asked(programs: Sequence[Program]) -> list[tuple[str, bool]]:
 @given(
     st.lists(st.sampled_from([RIGHT, WRONG, CRASH, LATE]), min_size=1, max_size=6), st.data(), st.sampled_from(STOPS)
 )
-def test_what_is_decided_and_told_is_the_same_together_and_alone(runs: list[Run], data: st.DataObject, stop: str) -> None:
+def test_company_changes_nothing_that_is_decided_or_told(runs: list[Run], data: st.DataObject, stop: str) -> None:
     marred = data.draw(st.lists(st.booleans(), min_size=len(runs), max_size=len(runs)))
     together, _ = sit(*runs, marred=marred, stop=stop)
     alone, _ = sit(*runs, stop=stop, isolated=True)

@@ -35,6 +35,7 @@ ENVIRONMENT = {
     "LANG": "C.UTF-8",
     "PATH": "/usr/bin:/bin",
     "PYTHONHASHSEED": "0",  # the same program prints the same twice
+    "LD_BIND_NOW": "1",  # before the forks, and once
     "OPENBLAS_NUM_THREADS": "1",  # threads do not survive the worker's fork, and would count as processes
     "OMP_NUM_THREADS": "1",
 }

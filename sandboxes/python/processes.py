@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import functools
 import math
 import os
 import resource
@@ -74,6 +75,8 @@ class Process:
 
 def scratch() -> int:
     """Return a new file without a name."""
+    with contextlib.suppress(OSError):  # gVisor does not have it
+        return os.open(DIRECTORY, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
     path = f"{DIRECTORY}/{os.urandom(16).hex()}"
     file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
     os.unlink(path)
@@ -229,12 +232,17 @@ def most_written(request: Request) -> int:
     return max(request.output_kb << 10, SMALLEST_FILE_LIMIT)
 
 
+@functools.cache
+def mapped() -> int:
+    """Return how many bytes of addresses the worker uses, and with it every process that it forks."""
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[0]) * resource.getpagesize()
+
+
 def kernel_limits(request: Request, process: Process) -> dict[int, int]:
     """Return the arguments of setrlimit(2). What the worker has mapped comes on top of a program's own memory."""
-    with open("/proc/self/statm") as statm:
-        mapped = int(statm.read().split()[0]) * resource.getpagesize()
     wanted = {
-        resource.RLIMIT_AS: mapped + (request.memory_mb << 20),
+        resource.RLIMIT_AS: mapped() + (request.memory_mb << 20),
         resource.RLIMIT_CPU: math.ceil(request.seconds * (os.cpu_count() or 1)) + 1,
         resource.RLIMIT_FSIZE: max(most_written(request), request.length) + 1,
         resource.RLIMIT_NOFILE: 128,
@@ -256,15 +264,17 @@ def sweep() -> bool:
     with contextlib.suppress(OSError):
         os.unlink(f"{DIRECTORY}/{USUAL_FILE}")
     os.chmod(DIRECTORY, 0o700)
-    if not is_empty(DIRECTORY):
+    emptied = is_empty(DIRECTORY)
+    if not emptied:
         if not (pid := os.fork()):
             try:
                 empty()
             finally:
                 os._exit(0)
         os.waitpid(pid, 0)
+        emptied = is_empty(DIRECTORY)
     os.utime(DIRECTORY, (0, 0))
-    return is_empty(DIRECTORY)
+    return emptied
 
 
 def is_empty(folder: str) -> bool:

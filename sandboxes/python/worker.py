@@ -135,6 +135,7 @@ def load(*modules: str) -> None:
     for name in modules:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    processes.mapped.cache_clear()
     gc.collect()
     gc.freeze()
 

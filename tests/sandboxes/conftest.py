@@ -13,9 +13,11 @@ from catalogue import Plant, planted
 from containers import need
 from wall import namespaces_missing
 
-from sdpo_envs.sandbox import Sandbox
+from sdpo_envs.sandbox import Program, Sandbox
 from sdpo_envs.sandbox.docker import DockerSandbox
 from sdpo_envs.sandbox.local import LocalSandbox
+
+collect_ignore = ["attacks"]
 
 
 @pytest.fixture(scope="session")
@@ -25,10 +27,12 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
         yield plant
 
 
-@pytest.fixture(scope="session", params=["local", "docker", "runsc"])
+@pytest.fixture(scope="module", params=["local", "docker", "runsc"])
 def wall(request: pytest.FixtureRequest, plant: Plant) -> Iterator[Sandbox]:
     """A wall with one worker, which starts in the folder in which the tests lie."""
-    with contextlib.chdir(plant.folder), build(request.param) as sandbox:
+    with build(request.param) as sandbox:
+        with contextlib.chdir(plant.folder):
+            sandbox.run(Program({"main.py": ""}, ("python", "main.py")))
         yield sandbox
 
 
