@@ -355,7 +355,12 @@ def _texts(*sent: Any) -> list[str]:
 
 
 def _told(secrets: Sequence[str], texts: Sequence[str]) -> str:
-    return next((secret for secret in secrets for text in texts if secret in text), "")
+    return next((secret for secret in secrets for text in texts if secret in text or _flat(secret) in _flat(text)), "")
+
+
+def _flat(text: str) -> str:
+    """Return `text` without the indentation of its lines, which feedback adds to what it quotes."""
+    return "\n".join(line.strip() for line in text.split("\n"))
 
 
 def _printable(text: str) -> bool:

@@ -252,6 +252,17 @@ class AnswerInLines(Addition):
         return observation, reward, terminated, truncated, info | {"verdict": replace(info["verdict"], findings=told)}
 
 
+@breaks("secrecy", "feedback on add/1023-2004 must not hold 'thirty\\n27'")
+class AnswerIndented(Speechless):
+    """Tells it as feedback quotes a text of several lines."""
+
+    def secrets(self, task: Task) -> Sequence[str]:
+        return ("thirty\n27",)
+
+    def say(self, verdict: Verdict) -> Feedback:
+        return Feedback("It is:\n    thirty\n    27", reveals_answer=self.reveal)
+
+
 @breaks("secrecy", "without reveal, reveals_answer must be False")
 class FalseFlag(Speechless):
     def say(self, verdict: Verdict) -> Feedback:

@@ -9,7 +9,6 @@ import resource
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from script import MARK
@@ -47,25 +46,19 @@ class Request(NamedTuple):
     length: int
 
 
-@dataclass
 class Process:
     """A process that runs the inputs from `first` up to `last`, and the files that it writes to."""
 
-    first: int
-    last: int
-    beside: bool = False
-    pid: int = -1
-    status: int | None = None
-    seconds: float = 0.0
-    timed_out: bool = False
-    out_of_memory: bool = False
-    alone: bool = False
-    unfinished: bool = False
-    probes: list[int] = field(default_factory=list)
-    marked: int = 0
-    marked_at: float = 0.0
-    started: float = field(default_factory=time.monotonic)
-    files: tuple[int, int, int] = field(default_factory=lambda: (scratch(), scratch(), scratch()))
+    def __init__(self, first: int, last: int, beside: bool = False) -> None:
+        self.first, self.last, self.beside = first, last, beside
+        self.started = time.monotonic()
+        self.files = scratch(), scratch(), scratch()  # marks, standard output, standard error
+        self.pid = -1
+        self.probes: list[int] = []  # see `waited`
+        self.marked, self.marked_at = 0, 0.0  # see `stuck`
+        self.status: int | None = None
+        self.seconds = 0.0
+        self.timed_out = self.out_of_memory = self.unfinished = self.alone = False
 
     @property
     def single(self) -> bool:

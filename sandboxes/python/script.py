@@ -21,11 +21,8 @@ import threading
 import time
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
 from types import CodeType, ModuleType, TracebackType
-from typing import Any, NoReturn
-
-import call
+from typing import Any, NamedTuple, NoReturn
 
 DIRECTORY = os.getcwd()  # all that a program can write to
 COUNTS = struct.Struct("!III")  # the body: how many arguments, files and inputs, the length of each text, the texts
@@ -37,8 +34,7 @@ FINALIZERS = (b"__del__", b"yield", b"weakref", b"finalize", b"async ")
 reserve = [bytes(8 << 20)]  # let go when a program has failed, so that a MemoryError can still be written
 
 
-@dataclass
-class Work:
+class Work(NamedTuple):
     """What a process is to do."""
 
     argv: list[str]
@@ -153,7 +149,7 @@ def attempt(work: Work) -> int:
         namespace = set_stage([path, *arguments], HARNESS_FRAMES + (len(work.inputs) > 1))
         code = compiled(path, work.files[path])
         if command == "call":
-            call.call(code, arguments[0])
+            sys.modules["call"].call(code, arguments[0])
         else:
             exec(code, namespace)
     except BaseException as error:  # noqa: BLE001 - the job is to report it

@@ -31,7 +31,7 @@ arch_prctl 158 -, futex 202 98, futex_waitv 449 449, futex_wake 454 454, futex_w
 set_robust_list 273 99, rseq 334 293, set_tid_address 218 96,
 
 exit 60 93, exit_group 231 94, wait4 61 260, waitid 247 95, getpid 39 172, getppid 110 173, gettid 186 178,
-getpgid 121 155, getpgrp 111 -, getsid 124 156, setsid 112 157, setpgid 109 154, getuid 102 174, geteuid 107 175,
+getpgid 121 155, getpgrp 111 -, getsid 124 156, setpgid 109 154, getuid 102 174, geteuid 107 175,
 getgid 104 176, getegid 108 177, getresuid 118 148, getresgid 120 150, getgroups 115 158, getrlimit 97 163,
 setrlimit 160 164, getrusage 98 165, times 100 153, uname 63 160, getrandom 318 278, getcpu 309 168,
 getpriority 140 141, sched_yield 24 124, sched_getaffinity 204 123, sched_getparam 143 121, sched_getscheduler 145 120,

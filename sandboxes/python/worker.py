@@ -44,19 +44,18 @@ from processes import ALONE, Process, Request
 REQUEST = struct.Struct("!IdIIIId?Q")  # a Request
 ANSWER = struct.Struct("!cIBd???QQQ")  # kind, inputs done, exit code, seconds, timed out, out of memory, alone, lengths
 REQUESTS, ANSWERS = 100, 101  # away from 0, 1 and 2, which are the programs'
-PRELOADED = (
-    *("bisect", "collections", "copy", "dataclasses", "datetime", "decimal", "fractions", "functools", "heapq"),
-    *("itertools", "operator", "queue", "random", "re", "statistics", "string", "typing"),
-)
-PACKAGES = ("numpy", "sortedcontainers")  # loaded ahead from the first program on that mentions them
-ASKS = 200  # a process asks for package n by the exit code ASKS + n
+PRELOADED = ("bisect", "collections", "functools", "heapq", "itertools", "operator", "random", "re", "typing")
+# Loaded ahead from the first program on that mentions them, as all that is loaded makes every fork slower.
+LATER = ("copy", "dataclasses", "datetime", "decimal", "fractions", "numpy", "queue", "sortedcontainers", "statistics")
+COMMANDS = ("call",)  # likewise, from the first program on that uses them
+ASKS = 200  # a process asks for module n by the exit code ASKS + n
 MOST_TOGETHER = 64  # inputs that one process is given
 
 MOST_FILES = 256  # open in the worker
 PR_SET_DUMPABLE = 4
 HANDLERS = ((_signal.SIGCHLD, 0), (_signal.SIGXFSZ, 0), (_signal.SIGINT, _signal.default_int_handler))  # of programs
 
-missing = dict(enumerate(PACKAGES))  # what has not been asked for yet
+missing = dict(enumerate((*LATER, *COMMANDS)))  # what has not been asked for yet
 poll = select.poll()
 in_child: list[Callable[[], None]] = []  # what of the wall is put up around programs only
 libc = ctypes.CDLL(None, use_errno=True)
@@ -172,11 +171,11 @@ def judge(request: Request, body: int, cache: int) -> None:
             for other in group[1:]:
                 fork(other, request, body, cache)
             processes.watch_group(group, request, pause)
-        if package := wanted(process):
-            load(package)
+        if module := wanted(process):
+            load(module)
         process.alone = process.single and len(group) == 1
         for each in group:
-            if each.first == first and not each.unfinished and not package:
+            if each.first == first and not each.unfinished and not module:
                 first += report(each, request)
                 timeouts += each.timed_out
             for file in each.files:
@@ -202,7 +201,7 @@ def pause(seconds: float) -> None:
 
 
 def wanted(process: Process) -> str:
-    """Return the package that a process has asked for, to have it loaded ahead; nothing if it did not.
+    """Return the module that a process has asked for, to have it loaded ahead; nothing if it did not.
 
     A program that imitates the question only runs again, once in the life of this worker.
     """
@@ -251,13 +250,13 @@ def prepare(process: Process, body: int, cache: int, ceilings: dict[int, int]) -
         _signal.set_wakeup_fd(-1)
         for number, handler in HANDLERS:
             _signal.signal(number, handler)
-        os.setsid()
+        os.setpgid(0, 0)  # a session of its own would have a processor share of its own
         processes.offer_to_killer()
         if process.beside:
             processes.stand_back()
         work = script.read(body, process.first, process.last)
         for number, name in missing.items():
-            if work.mentions(name.encode()):
+            if name == work.argv[0] or (name in LATER and work.mentions(name.encode())):
                 os._exit(ASKS + number)
         marks, stdout, stderr = process.files
         for wanted, descriptor in enumerate((processes.scratch(), stdout, stderr, marks, cache)):

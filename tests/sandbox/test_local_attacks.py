@@ -202,10 +202,10 @@ print([descriptor for descriptor in range(5000) if is_open(descriptor)])
 # Limits.
 
 
-def test_a_program_has_a_session_of_its_own_and_cannot_raise_its_limits(execute: Execute) -> None:
+def test_a_program_has_a_process_group_of_its_own_and_cannot_raise_its_limits(execute: Execute) -> None:
     source = """
 import os, resource
-print(os.getsid(0) == os.getpgid(0) == os.getpid())
+print(os.getpgid(0) == os.getpid())
 for name in ("AS", "NPROC", "CPU", "NOFILE", "CORE"):
     kind = getattr(resource, f"RLIMIT_{name}")
     soft, hard = resource.getrlimit(kind)

@@ -17,8 +17,6 @@ from sdpo_envs.sandbox import Program, Sandbox
 from sdpo_envs.sandbox.docker import DockerSandbox
 from sdpo_envs.sandbox.local import LocalSandbox
 
-collect_ignore = ["attacks"]
-
 
 @pytest.fixture(scope="session")
 def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
