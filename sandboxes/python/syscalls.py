@@ -9,6 +9,7 @@ pairs.
 import ctypes
 import errno
 import os
+import stat
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -22,9 +23,8 @@ creat 85 -, close 3 57, close_range 436 436, dup 32 23, dup2 33 -, dup3 292 24, 
 stat 4 -, fstat 5 80, lstat 6 -, newfstatat 262 79, statx 332 291, statfs 137 43, fstatfs 138 44, access 21 -,
 faccessat 269 48, faccessat2 439 439, readlink 89 -, readlinkat 267 78, getdents 78 -, getdents64 217 61, getcwd 79 17,
 chdir 80 49, fchdir 81 50, umask 95 166, mkdir 83 -, mkdirat 258 34, rmdir 84 -, unlink 87 -, unlinkat 263 35,
-rename 82 -, renameat 264 38, renameat2 316 276, link 86 -, linkat 265 37, symlink 88 -, symlinkat 266 36, mknod 133 -,
-mknodat 259 33, getxattr 191 8, lgetxattr 192 9, fgetxattr 193 10, listxattr 194 11, llistxattr 195 12,
-flistxattr 196 13,
+rename 82 -, renameat 264 38, renameat2 316 276, link 86 -, linkat 265 37, symlink 88 -, symlinkat 266 36,
+getxattr 191 8, lgetxattr 192 9, fgetxattr 193 10, listxattr 194 11, llistxattr 195 12, flistxattr 196 13,
 
 brk 12 214, mmap 9 222, munmap 11 215, mprotect 10 226, mremap 25 216, msync 26 227, membarrier 324 283,
 arch_prctl 158 -, futex 202 98, futex_waitv 449 449, futex_wake 454 454, futex_wait 455 455, futex_requeue 456 456,
@@ -121,13 +121,14 @@ def _filter(processes: bool) -> bytes:
     column, arch = _COLUMN_AND_ARCH[machine]
     code = [(_LOAD, 0, 0, _ARCH), (_EQUAL, 1, 0, arch), _END, (_LOAD, 0, 0, _NUMBER)]
     checked = {name: _with(values) for name, values in _ALLOWED_WITH.items()}
+    checked |= {"mknod 133 -": _node(1), "mknodat 259 33": _node(2)}
     checked |= {_CLONE: _clone(processes), _CLONE3: [_ABSENT]}  # glibc then uses clone, whose flags a filter can read
     if not processes:
         own = _with({0: (os.getpid(),)})
         checked |= {"kill 62 129": own, "tgkill 234 131": own}
     for names, verdict in checked.items():
-        [number] = _numbers(names, column)
-        code += [(_EQUAL, 0, len(verdict), number), *verdict]
+        for number in _numbers(names, column):
+            code += [(_EQUAL, 0, len(verdict), number), *verdict]
     for low, high in _ranges(_numbers(_ALLOWED + _ALLOWED_IN_NAMESPACES * processes, column)):
         code += [(_GREATER_EQUAL, 1, 0, low), _REFUSE, (_GREATER, 1, 0, high), _ACCEPT]
     code.append(_ABSENT)  # whoever knows of a newer call knows how to do without; x32 is up there too
@@ -160,6 +161,11 @@ def _with(values: dict[int, Sequence[int]]) -> list[_Instruction]:
         code += [(_EQUAL, len(choices) - index, 0, choice) for index, choice in enumerate(choices)]
         code.append(_REFUSE)
     return [*code, _ACCEPT]
+
+
+def _node(argument: int) -> list[_Instruction]:
+    """Return instructions that allow files and pipes to be made, whose mode is that argument, but no devices."""
+    return [(_LOAD, 0, 0, _ARGUMENTS + 8 * argument), (_SET, 1, 0, stat.S_IFCHR | stat.S_IFBLK), _ACCEPT, _REFUSE]
 
 
 def _clone(processes: bool) -> list[_Instruction]:

@@ -4,7 +4,8 @@
 
 It puts the layers "landlock" and "seccomp" around itself where they are named, sees that it is behind "namespaces"
 where these are, and runs programs in the directory where it was started. In a pid namespace it is PID 1, so that
-nothing inside can signal it, and one kill(-1) ends whatever a program left behind.
+nothing inside can signal it, and one kill(-1) ends whatever a program left behind. Where that is not so, in gVisor or
+without namespaces, programs can have "threads" only, and signal nobody.
 
 What a program is, reads and writes passes through it without being kept: requests go from the pipe to an unlinked file
 that only the forked child reads, and output comes back from unlinked files, both through one buffer that is wiped. So a
@@ -123,7 +124,7 @@ def put_up(layer: str) -> None:
         landlock.confine(processes.DIRECTORY)
     elif layer == "seccomp" and ALONE:
         syscalls.filter_system_calls()
-    elif layer == "seccomp":
+    elif layer in ("seccomp", "threads"):
         in_child.append(lambda: syscalls.filter_system_calls(processes=False))
     elif layer != "namespaces" or not ALONE:
         sys.exit(f"There is no layer {layer!r} here.")

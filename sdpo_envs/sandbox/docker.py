@@ -12,7 +12,8 @@ from sdpo_envs.sandbox.container import ContainerChannel
 from sdpo_envs.sandbox.engine import EngineGone, engine, image_id
 from sdpo_envs.sandbox.pooled import PooledSandbox
 
-LAYERS = ("landlock", "seccomp")
+LAYERS = ("landlock", "seccomp", "threads")
+"""What a worker can put around itself and its programs, which are left with ``"threads"`` instead of processes."""
 
 _ADVICE = "See python -m sdpo_envs.sandbox doctor."
 _NOBODY = 65534
@@ -42,8 +43,8 @@ class DockerSandbox(PooledSandbox):
         runtime: The engine's name for what runs containers, such as ``"runsc"`` (gVisor) or ``"crun"``; by default
             what the engine prefers.
         memory_mb: Limit on the memory of a container, in MiB: the worker, its runs, and all that these have written.
-        layers: What a worker puts around itself besides, of ``"landlock"`` and ``"seccomp"``; by default both, except
-            that gVisor does not have Landlock.
+        layers: What a worker puts around itself besides, of `LAYERS`; by default ``"landlock"`` and ``"seccomp"``. In
+            gVisor, which has no Landlock and lets a program signal the worker, ``"seccomp"`` and ``"threads"``.
     """
 
     def __init__(
@@ -56,9 +57,10 @@ class DockerSandbox(PooledSandbox):
     ) -> None:
         self.image, self.runtime = image, runtime
         self.memory_mb = int(within("memory_mb", memory_mb, 256))
-        given = (LAYERS[1:] if _is_gvisor(runtime) else LAYERS) if layers is None else layers
+        given = (LAYERS[1:] if _is_gvisor(runtime) else LAYERS[:2]) if layers is None else layers
         self.layers = tuple(choose("layers", layer, LAYERS) for layer in given)
-        super().__init__(workers, _Maker(image, runtime, self.memory_mb, self.layers), _ADVICE)
+        self._maker = _Maker(image, runtime, self.memory_mb, self.layers)
+        super().__init__(workers, self._maker, _ADVICE)
 
     def __reduce__(self) -> tuple[type["DockerSandbox"], tuple[object, ...]]:
         return DockerSandbox, (self.workers, self.image, self.runtime, self.memory_mb, self.layers)
@@ -91,7 +93,7 @@ class _Maker:
         while True:
             try:
                 self._worked = False
-                channel = ContainerChannel(self._configuration())
+                channel = ContainerChannel(self.configuration())
                 self._worked = True
                 return channel
             except EngineGone:
@@ -99,7 +101,7 @@ class _Maker:
                     raise
             time.sleep(0.2)
 
-    def _configuration(self) -> dict[str, Any]:
+    def configuration(self) -> dict[str, Any]:
         """Return the container as the engine's API describes one."""
         with self._preparing, engine() as client:
             facts, image = client.info(), image_id(client, self._image)

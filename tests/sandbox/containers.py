@@ -78,7 +78,7 @@ class Bare:
 
 def bare(sandbox: DockerSandbox, source: str) -> Bare:
     """Run `source` as PID 1 of a container that is configured like those of `sandbox`."""
-    configuration = sandbox._configuration()
+    configuration = sandbox._maker.configuration()
     entry = ["/sandbox/python", "-B", "-c", textwrap.dedent(source)]
     channel = ContainerChannel(configuration | {"Entrypoint": entry, "Cmd": []})
     deadline = time.monotonic() + 60

@@ -252,7 +252,7 @@ def test_a_container_that_was_never_started_is_removed_when_it_is_old(
     monkeypatch.setattr(container, "WORKER", "sdpo-envs.test")  # so as not to touch those of other tests
     fresh.run(ECHO)
     with engine.engine() as client:
-        labelled = fresh._configuration() | {"Labels": {"sdpo-envs.test": ""}}
+        labelled = fresh._maker.configuration() | {"Labels": {"sdpo-envs.test": ""}}
         abandoned = client.create_container_from_config(labelled)["Id"]
         for old, left in ((3600.0, True), (-5.0, False)):
             monkeypatch.setattr(container, "_ABANDONED_SECONDS", old)

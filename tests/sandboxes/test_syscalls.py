@@ -120,7 +120,8 @@ def test_exactly_the_numbers_of_the_tables_are_allowed(machine: str, syscalls: M
     column = list(ARCHS).index(machine) + 1
     plain = set(syscalls._numbers(syscalls._ALLOWED, column))
     more = set(syscalls._numbers(syscalls._ALLOWED_IN_NAMESPACES, column))
-    checked = set(syscalls._numbers(",".join([*syscalls._ALLOWED_WITH, "clone 56 220"]), column))
+    nodes = "mknod 133 -, mknodat 259 33"
+    checked = set(syscalls._numbers(",".join([*syscalls._ALLOWED_WITH, "clone 56 220", nodes]), column))
     for processes, expected in ((True, plain | more), (False, plain)):
         program = syscalls._filter(processes)
         always = {number for number in range(600) if decide(program, ARCHS[machine], number, *[1 << 31] * 6) == ALLOWED}
