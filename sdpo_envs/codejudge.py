@@ -32,6 +32,7 @@ _FAILURES = {
 }
 """What one test may end in, the gravest first: that decides about the whole."""
 _WRONG_ANSWERS_TOLD = 2
+_MOST_OUTPUT_KB = 1 << 16  # what walls offer
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,8 @@ def judge_code(
 def _program(code: str, exam: Exam) -> Program:
     program = as_program(code, exam.function, tuple(case.input for case in exam.cases))
     # Some expected outputs are longer than what a program may write by default; leave room for twice as much.
-    return replace(program, output_kb=max(program.output_kb, max(len(case.output) for case in exam.cases) // 512))
+    longest = max(len(case.output.encode("utf-8", "surrogatepass")) for case in exam.cases)
+    return replace(program, output_kb=min(max(program.output_kb, longest // 512), _MOST_OUTPUT_KB))
 
 
 def _grade(exam: Exam, place: int, run: Run) -> tuple[Outcome, str]:

@@ -125,10 +125,10 @@ class Sitting:
         left = None if total is None else total - self._spent
         inputs = tuple(self.program.inputs[place] for place in places)
         program = replace(self.program, inputs=inputs, isolated=isolated, total_seconds=left)
-        again = bool(self.trials)  # none of these has timed out, so that all may, one after the other
-        program = replace(program, timeouts=1 if self.stop != "never" else len(places) if again else None)
+        program = replace(program, timeouts=None if self.stop == "never" else 1)
         runs = self.sandbox.run(program) if left is None or left > 0 else (_SKIPPED,) * len(places)
         self._spent += _wall_clock(runs)
+        again = bool(self.trials)
         for place, run in zip(places, runs, strict=True):
             self.trials[place] = Trial(place, run, *self.grade(place, run), final=again or run.alone or run.timed_out)
 

@@ -1,6 +1,6 @@
 """Builds the wall on this machine and starts the worker behind it.
 
-    python -s launch.py WORKER LAYERS [PACKAGE ...]
+    python -B -E -s launch.py WORKER LAYERS [PACKAGE ...]
 
 WORKER is the program that is to run inside, with this script's standard streams; its folder is all that it sees of
 ours. Each PACKAGE is a folder or a file that programs may import. Root may start it, or anyone. LAYERS are parted by

@@ -52,13 +52,27 @@ class Process:
     def __init__(self, first: int, last: int, beside: bool = False) -> None:
         self.first, self.last, self.beside = first, last, beside
         self.started = time.monotonic()
-        self.files = scratch(), scratch(), scratch()  # marks, standard output, standard error
+        self.files: list[int] = []  # marks, standard output, standard error, standard input
         self.pid = -1
         self.probes: list[int] = []  # see `waited`
         self.marked, self.marked_at = 0, 0.0  # see `stuck`
         self.status: int | None = None
         self.seconds = 0.0
         self.timed_out = self.out_of_memory = self.unfinished = self.alone = False
+
+    def open(self) -> None:
+        """Make its files.
+
+        Raises:
+            OSError: others, that run already, have left no room for them.
+        """
+        for _ in range(4):
+            self.files.append(scratch())
+
+    def close(self) -> None:
+        """Let go of its files."""
+        while self.files:
+            os.close(self.files.pop())
 
     @property
     def single(self) -> bool:
@@ -93,20 +107,21 @@ def watch(process: Process, request: Request, pause: Pause, beside: bool) -> boo
             limit = request.seconds + waited([process], request)
         process.out_of_memory = elapsed >= TICK and occupied([process]) > request.memory_mb << 20
         if elapsed >= limit or process.out_of_memory or stuck(process, request):
-            process.timed_out = not process.out_of_memory and (process.single or not marked(process))
+            process.timed_out = not process.out_of_memory
             break
         if beside and elapsed >= PATIENCE * request.seconds and not marked(process):
             return True
         pause(min(limit - elapsed, TICK))
     end_all([process])
+    process.timed_out = process.timed_out and (process.single or not marked(process))
     return False
 
 
-def watch_group(group: list[Process], request: Request, pause: Pause) -> None:
+def watch_group(group: list[Process], request: Request, pause: Pause, patient: bool) -> None:
     """Wait until the first of `group`, which seemed to hang, has ended or reached its time limit; then end all.
 
-    The others only use that time. If the first ended well, those that did not are unfinished; if it timed out they are
-    given as long as it had, and have timed out as well.
+    The others only use that time. If the first ended well, those that did not are unfinished. If it timed out they have
+    as long as it had, and then have timed out as well; except, if we are `patient`, those that got hardly any of it.
     """
     first, running = group[0], group
     limit = request.seconds
@@ -120,12 +135,19 @@ def watch_group(group: list[Process], request: Request, pause: Pause) -> None:
         full = occupied(group) > request.memory_mb * MOST_FULL << 20
         if full or elapsed >= limit + PATIENCE * request.seconds:
             for process in running:
-                process.out_of_memory, process.timed_out = full, not full
+                process.out_of_memory = full
+                process.timed_out = not full and (process is first or not (patient and starved(process, request)))
             break
         pause(TICK)
     for process in running:
         process.unfinished = process is not first and not process.timed_out and not process.out_of_memory
     end_all(running)
+
+
+def starved(process: Process, request: Request) -> bool:
+    """Whether a process wanted a processor, and hardly got one."""
+    ran, waiting = schedule(process.pid)
+    return ran < PATIENCE * request.seconds < waiting
 
 
 def stuck(process: Process, request: Request) -> bool:
@@ -171,16 +193,23 @@ def waited(group: list[Process], request: Request) -> float:
         return 0.0
     if not (probe := os.fork()):
         os._exit(0)
+    os.waitpid(probe, 0)
     pid = group[0].pid
     group[0].probes.append(probe)
     numbers = [*(process.pid for process in group), *group[0].probes]
     if numbers != list(range(pid, pid + len(numbers))):
         return 0.0
+    return min(schedule(pid)[1], MOST_WAITED * request.seconds)
+
+
+def schedule(pid: int) -> tuple[float, float]:
+    """Return for how many seconds a process has run and has waited for a processor, as far as the kernel tells."""
     try:
         with open(f"/proc/{pid}/schedstat") as schedstat:
-            return min(int(schedstat.read().split()[1]) / 1e9, MOST_WAITED * request.seconds)
-    except (OSError, IndexError):
-        return 0.0
+            ran, waiting, _ = schedstat.read().split()
+            return int(ran) / 1e9, int(waiting) / 1e9
+    except (OSError, ValueError):
+        return 0.0, 0.0
 
 
 def occupied(group: list[Process]) -> int:
@@ -232,17 +261,17 @@ def mapped() -> int:
         return int(statm.read().split()[0]) * resource.getpagesize()
 
 
-def kernel_limits(request: Request, process: Process) -> dict[int, int]:
+def kernel_limits(request: Request) -> dict[int, int]:
     """Return the arguments of setrlimit(2). What the worker has mapped comes on top of a program's own memory."""
     wanted = {
-        resource.RLIMIT_AS: mapped() + (request.memory_mb << 20),
+        resource.RLIMIT_AS: mapped() + (request.memory_mb << 20) + request.length,
         resource.RLIMIT_CPU: math.ceil(request.seconds * (os.cpu_count() or 1)) + 1,
         resource.RLIMIT_FSIZE: max(most_written(request), request.length) + 1,
         resource.RLIMIT_NOFILE: 128,
         resource.RLIMIT_CORE: 1,  # 0 would still start the host's core dump handler, where it is a pipe
     }
     if ALONE:
-        wanted[resource.RLIMIT_NPROC] = request.processes + 1 + MOST_ABREAST * process.beside
+        wanted[resource.RLIMIT_NPROC] = request.processes + 1 + MOST_ABREAST * (not request.timeouts)
     for kind, value in wanted.items():
         most = resource.getrlimit(kind)[1]
         wanted[kind] = value if most == resource.RLIM_INFINITY else min(value, most)

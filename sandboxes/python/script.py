@@ -9,6 +9,7 @@ for the rest, when a run leaves something behind that goes on, or an eighth of t
 
 import atexit
 import builtins
+import errno
 import gc
 import importlib.machinery
 import io
@@ -20,7 +21,6 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterable
 from types import CodeType, ModuleType, TracebackType
 from typing import Any, NamedTuple, NoReturn
 
@@ -40,6 +40,10 @@ class Work(NamedTuple):
     argv: list[str]
     files: dict[str, bytes]
     inputs: list[bytes]
+
+    def uses(self, module: str) -> bool:
+        """Whether it may need a module that is loaded for those programs only that do."""
+        return module == self.argv[0] if module == "call" else self.mentions(module.encode())
 
     def mentions(self, *words: bytes) -> bool:
         """Whether one of the words stands somewhere in the files."""
@@ -76,11 +80,11 @@ def run(work: Work, seconds: float) -> NoReturn:
     started = time.monotonic()
     try:
         furnish(work.files)
-        forget_modules(work.files)
+        forget_modules(work)
         if len(work.inputs) == 1:
             os.close(MARKS)
-            feed(work.inputs[0])
-            code = finish(work, attempt(work))
+            feed(work.inputs.pop())
+            code = finish(work, attempt(work, HARNESS_FRAMES))
         else:
             run_together(work, started + seconds / 8)
             code = 0
@@ -90,20 +94,22 @@ def run(work: Work, seconds: float) -> NoReturn:
 
 def run_together(work: Work, deadline: float) -> None:
     """Run the program on one input after the other, and mark where the outputs of each end."""
-    outputs = [os.dup(descriptor) for descriptor in (1, 2)]
+    streams = [os.dup(descriptor) for descriptor in (0, 1, 2)]
     state = random.getstate() if work.mentions(b"random") else None
     for number, data in enumerate(work.inputs):
         if state and number:
             random.setstate(state)
         started = time.monotonic()
+        for descriptor, stream in enumerate(streams):
+            os.dup2(stream, descriptor)
         feed(data)
-        for descriptor, output in zip((1, 2), outputs, strict=True):
-            os.dup2(output, descriptor)
         renew_streams()
-        code = clear(work, attempt(work))
-        ends = (os.fstat(output).st_size for output in outputs)
+        code = attempt(work, HARNESS_FRAMES + 1)
+        crowded = threading.active_count() > 1
+        code = finish(work, code)
+        ends = (os.fstat(stream).st_size for stream in streams[1:])
         os.write(MARKS, MARK.pack(*ends, code, time.monotonic() - started))
-        if threading.active_count() > 1 or time.monotonic() > deadline:
+        if crowded or time.monotonic() > deadline:
             break
 
 
@@ -113,13 +119,15 @@ def furnish(files: dict[str, bytes]) -> None:
         if "/" in name:
             os.makedirs(os.path.dirname(f"{DIRECTORY}/{name}"), exist_ok=True)
         file = os.open(f"{DIRECTORY}/{name}", os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-        os.write(file, text)
+        if os.write(file, text) < len(text):
+            raise OSError(errno.ENOSPC, "the working directory is full")
         os.close(file)
 
 
-def forget_modules(files: Iterable[str]) -> None:
+def forget_modules(work: Work) -> None:
     """Unload what was loaded ahead under the name of one of the program's own files, which come first."""
-    own = {name.split("/")[0].removesuffix(".py") for name in files}.difference(sys.builtin_module_names)
+    own = {name.split("/")[0].removesuffix(".py") for name in work.files}
+    own.difference_update(sys.builtin_module_names, work.argv[:1])
     if own & sys.modules.keys():  # rarely; going through all names would copy the memory that they are in
         for name in [name for name in sys.modules if name.partition(".")[0] in own]:
             del sys.modules[name]
@@ -128,7 +136,8 @@ def forget_modules(files: Iterable[str]) -> None:
 def feed(data: bytes) -> None:
     """Make `data` the standard input."""
     os.ftruncate(0, 0)
-    os.pwrite(0, data, 0)
+    if os.pwrite(0, data, 0) < len(data):
+        raise OSError(errno.ENOSPC, "the working directory is full")
     os.lseek(0, 0, os.SEEK_SET)
 
 
@@ -142,11 +151,11 @@ def renew_streams() -> None:
         setattr(sys, f"__{name}__", new)
 
 
-def attempt(work: Work) -> int:
-    """Run the program once and return its exit code."""
+def attempt(work: Work, frames: int) -> int:
+    """Run the program once, from `frames` calls deep, and return its exit code."""
     command, path, *arguments = work.argv
     try:
-        namespace = set_stage([path, *arguments], HARNESS_FRAMES + (len(work.inputs) > 1))
+        namespace = set_stage([path, *arguments], frames)
         code = compiled(path, work.files[path])
         if command == "call":
             sys.modules["call"].call(code, arguments[0])
@@ -189,7 +198,9 @@ def compiled(path: str, source: bytes) -> CodeType:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 codes.append(compile(source, path, "exec", dont_inherit=True))
-            os.pwrite(CACHE, marshal.dumps(codes[0]), 0)
+            kept = marshal.dumps(codes[0])
+            if os.pwrite(CACHE, kept, 0) < len(kept):
+                os.ftruncate(CACHE, 0)
         os.close(CACHE)
     return codes[0]
 
@@ -242,26 +253,16 @@ def own_frames(trace: TracebackType | None) -> TracebackType | None:
 
 
 def finish(work: Work, code: int) -> int:
-    """Do what the interpreter does at exit: wait for threads, call what atexit has, drop the module, flush."""
+    """Do what the interpreter does at exit: wait for threads, call what atexit has, flush, drop the program, flush."""
     if threading.active_count() > 1:
         threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
-    if work.mentions(*FINALIZERS):
-        sys.modules.pop("__main__", None)
-        gc.collect()
-    return flush(code)
-
-
-def clear(work: Work, code: int) -> int:
-    """Do so while the interpreter goes on to the next input."""
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
-            thread.join()
-    atexit._run_exitfuncs()
+    code = flush(code)
     for name in ("__main__", "main"):
         module = sys.modules.pop(name, None)
         if module and not work.mentions(*FINALIZERS):
-            vars(module).clear()
+            vars(module).clear()  # at once, where nobody can see in which order
+        del module
     if work.mentions(*FINALIZERS):
         gc.collect()
     return flush(code)
@@ -269,10 +270,10 @@ def clear(work: Work, code: int) -> int:
 
 def flush(code: int) -> int:
     """Write what the program has left in its streams, and return its exit code."""
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
         try:
-            if stream is not None and not stream.closed:
+            if not getattr(stream, "closed", stream is None):
                 stream.flush()
-        except OSError:
-            code = 120
+        except Exception:  # noqa: BLE001 - a stream may be anything
+            code = 120 if stream in (sys.stdout, sys.__stdout__) else code
     return code

@@ -20,6 +20,7 @@ are given up; X a process could not be set up, with the reason in place of marks
 import _signal  # without the conversions of signal, which every fork would pay for
 import contextlib
 import ctypes
+import errno
 import gc
 import importlib
 import json
@@ -49,7 +50,8 @@ PRELOADED = ("bisect", "collections", "functools", "heapq", "itertools", "operat
 # Loaded ahead from the first program on that mentions them, as all that is loaded makes every fork slower.
 LATER = ("copy", "dataclasses", "datetime", "decimal", "fractions", "numpy", "queue", "sortedcontainers", "statistics")
 COMMANDS = ("call",)  # likewise, from the first program on that uses them
-ASKS = 200  # a process asks for module n by the exit code ASKS + n
+ASKS = 200  # the exit code by which a process asks for modules, those whose numbers are the bits in its marks
+MOST_HANGS = 3  # after so many, what hangs beside another is not given another chance
 MOST_TOGETHER = 64  # inputs that one process is given
 
 MOST_FILES = 256  # open in the worker
@@ -87,7 +89,8 @@ def spool(length: int) -> int:
     file = processes.scratch()
     while length:
         count = os.readv(REQUESTS, [buffer[:length]]) or leave()
-        os.write(file, buffer[:count])
+        if os.write(file, buffer[:count]) < count:
+            raise OSError(errno.ENOSPC, "a request does not fit into the working directory")
         buffer[:count] = bytes(count)
         length -= count
     return file
@@ -150,14 +153,15 @@ def serve() -> NoReturn:
     while True:
         request = Request(*REQUEST.unpack(receive(REQUEST.size)))
         body, cache = spool(request.length), processes.scratch()
-        judge(request, body, cache)
+        run_all(request, body, cache)
         os.close(body)
         os.close(cache)
 
 
-def judge(request: Request, body: int, cache: int) -> None:
+def run_all(request: Request, body: int, cache: int) -> None:
     """Run all inputs of a request, with as many in one process as it allows."""
     first = timeouts = 0
+    asked = False
     started = time.monotonic()
     while first < request.count:
         if 0 < request.timeouts <= timeouts or time.monotonic() - started >= request.total_seconds:
@@ -168,26 +172,33 @@ def judge(request: Request, body: int, cache: int) -> None:
         fork(process, request, body, cache)
         if processes.watch(process, request, pause, beside=not request.timeouts and first + 1 < request.count):
             beside = range(first + 1, min(first + processes.MOST_ABREAST, request.count))
-            group += [Process(place, place + 1, beside=True) for place in beside]
-            for other in group[1:]:
-                fork(other, request, body, cache)
-            processes.watch_group(group, request, pause)
-        if module := wanted(process):
-            load(module)
+            with contextlib.suppress(OSError):  # there is no room for more
+                for place in beside:
+                    group.append(Process(place, place + 1, beside=True))
+                    fork(group[-1], request, body, cache)
+            group = [each for each in group if each.pid > 0]
+            processes.watch_group(group, request, pause, patient=timeouts < MOST_HANGS)
+        question = () if asked else wanted(process)
+        asked = asked or bool(question)
+        load(*question)
         process.alone = process.single and len(group) == 1
         for each in group:
-            if each.first == first and not each.unfinished and not module:
+            if each.first == first and not each.unfinished and not question:
                 first += report(each, request)
                 timeouts += each.timed_out
-            for file in each.files:
-                os.close(file)
+            each.close()
         if not processes.sweep():
             leave()  # the host starts another
 
 
 def fork(process: Process, request: Request, body: int, cache: int) -> None:
-    """Start `process`."""
-    ceilings = processes.kernel_limits(request, process)
+    """Start `process`.
+
+    Raises:
+        OSError: there is no room for its files.
+    """
+    process.open()
+    ceilings = processes.kernel_limits(request)
     process.pid = os.fork()
     if not process.pid:
         script.run(prepare(process, body, cache, ceilings), request.seconds)
@@ -201,13 +212,15 @@ def pause(seconds: float) -> None:
         os.read(processes.WAKE[0], 1 << 12)
 
 
-def wanted(process: Process) -> str:
-    """Return the module that a process has asked for, to have it loaded ahead; nothing if it did not.
+def wanted(process: Process) -> tuple[str, ...]:
+    """Return the modules that a process has asked for, to have them loaded ahead; nothing if it did not.
 
-    A program that imitates the question only runs again, once in the life of this worker.
+    A program that imitates the question only runs again, once.
     """
-    number = os.waitstatus_to_exitcode(process.status or 0) - ASKS
-    return missing.pop(number, "")
+    if os.waitstatus_to_exitcode(process.status or 0) != ASKS:
+        return ()
+    mask = int.from_bytes(os.pread(process.files[0], 2, 0), "big")
+    return tuple(missing.pop(number) for number in list(missing) if mask >> number & 1)
 
 
 def report(process: Process, request: Request) -> int:
@@ -216,9 +229,10 @@ def report(process: Process, request: Request) -> int:
     They are those that it marked, or else the one that its end tells about.
     """
     done = min(max(processes.marked(process), 1), process.last - process.first)
-    most = min(done * request.output_kb << 10, processes.most_written(request)) + 1
+    most = processes.most_written(request) + 1
+    files = process.files[:3]
     most_of = (done * script.MARK.size, most, most)
-    lengths = [min(os.fstat(file).st_size, limit) for file, limit in zip(process.files, most_of, strict=True)]
+    lengths = [min(os.fstat(file).st_size, limit) for file, limit in zip(files, most_of, strict=True)]
     code = os.waitstatus_to_exitcode(process.status or 0)
     ANSWER.pack_into(
         buffer,
@@ -227,7 +241,7 @@ def report(process: Process, request: Request) -> int:
         *(process.timed_out, process.out_of_memory, process.alone, *lengths),
     )
     filled = ANSWER.size
-    for file, length in zip(process.files, lengths, strict=True):
+    for file, length in zip(files, lengths, strict=True):
         place = 0
         while place < length:
             if filled == len(buffer):
@@ -256,17 +270,17 @@ def prepare(process: Process, body: int, cache: int, ceilings: dict[int, int]) -
         if process.beside:
             processes.stand_back()
         work = script.read(body, process.first, process.last)
-        for number, name in missing.items():
-            if name == work.argv[0] or (name in LATER and work.mentions(name.encode())):
-                os._exit(ASKS + number)
-        marks, stdout, stderr = process.files
-        for wanted, descriptor in enumerate((processes.scratch(), stdout, stderr, marks, cache)):
-            os.dup2(descriptor, wanted)
+        for confine in in_child:
+            confine()
+        marks, stdout, stderr, stdin = process.files
+        if mask := sum(1 << number for number, name in missing.items() if work.uses(name)):
+            os.write(marks, mask.to_bytes(2, "big"))
+            os._exit(ASKS)
+        for place, descriptor in enumerate((stdin, stdout, stderr, marks, cache)):
+            os.dup2(descriptor, place)
         os.closerange(script.CACHE + 1, MOST_FILES)
         for kind, value in ceilings.items():
             resource.setrlimit(kind, (value, value))
-        for confine in in_child:
-            confine()
         return work
     except BaseException:  # noqa: BLE001 - whatever it was, it was not the program
         answer(b"X", traceback.format_exc().encode())

@@ -59,7 +59,8 @@ class Run:
         seconds: Wall-clock time. Not compared: the same program gives an equal Run twice.
         timed_out: It was ended because it reached `Program.seconds`.
         out_of_memory: It failed because it reached `Program.memory_mb`.
-        too_much_output: It was ended because it wrote more than `Program.output_kb`.
+        too_much_output: It wrote more than `Program.output_kb`, and what is beyond is cut off. It went on all the same:
+            only a process that has written 16 MiB, or that limit if it is more, is ended.
         skipped: It was never started, see `Program.timeouts` and `Program.total_seconds`.
         alone: Its process was given no other input and ran beside no other, so that nothing but this input can have had
             a part in what it did, or stand in what it wrote. Not compared.

@@ -9,7 +9,7 @@ import sys
 
 from sdpo_envs.errors import SdpoError
 from sdpo_envs.sandbox import doctor
-from sdpo_envs.sandbox.engine import build_image
+from sdpo_envs.sandbox.engine import BASE_NEEDS, build_image
 
 
 def main() -> int:
@@ -18,7 +18,7 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("doctor", help="tell what works on this machine, and how to mend what does not")
     build = commands.add_parser("build", help="build the image of the Docker wall")
-    build.add_argument("--base", metavar="IMAGE", help="an image with Python 3.11 or newer and pip")
+    build.add_argument("--base", metavar="IMAGE", help=f"an image that has {BASE_NEEDS}")
     arguments = parser.parse_args()
     if arguments.command == "doctor":
         return doctor.main()

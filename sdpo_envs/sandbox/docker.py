@@ -1,5 +1,6 @@
 """The wall of a Docker engine: each worker has a hardened container, which is kept from program to program."""
 
+import os
 import secrets
 import threading
 import time
@@ -44,7 +45,7 @@ class DockerSandbox(PooledSandbox):
             what the engine prefers.
         memory_mb: Limit on the memory of a container, in MiB: the worker, its runs, and all that these have written.
         layers: What a worker puts around itself besides, of `LAYERS`; by default ``"landlock"`` and ``"seccomp"``. In
-            gVisor, which has no Landlock and lets a program signal the worker, ``"seccomp"`` and ``"threads"``.
+            gVisor, which has no Landlock and lets programs signal the worker, ``"threads"``: seccomp and no processes.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class DockerSandbox(PooledSandbox):
     ) -> None:
         self.image, self.runtime = image, runtime
         self.memory_mb = int(within("memory_mb", memory_mb, 256))
-        given = (LAYERS[1:] if _is_gvisor(runtime) else LAYERS[:2]) if layers is None else layers
+        given = (LAYERS[2:] if _is_gvisor(runtime) else LAYERS[:2]) if layers is None else layers
         self.layers = tuple(choose("layers", layer, LAYERS) for layer in given)
         self._maker = _Maker(image, runtime, self.memory_mb, self.layers)
         super().__init__(workers, self._maker, _ADVICE)
@@ -85,14 +86,13 @@ class _Maker:
     def __init__(self, image: str | None, runtime: str | None, memory_mb: int, layers: tuple[str, ...]) -> None:
         self._image, self._runtime, self._memory_mb, self._layers = image, runtime, memory_mb, layers
         self._worked = False
-        self._preparing = threading.Lock()  # so that one worker builds the image, and the others wait for it
+        self._preparing: dict[int, threading.Lock] = {}  # by process: one worker builds the image, the others wait
 
     def __call__(self) -> ContainerChannel:
         """Start a worker, and wait a little for an engine that has answered before."""
         until = time.monotonic() + (_RESTART_SECONDS if self._worked else 0.0)
         while True:
             try:
-                self._worked = False
                 channel = ContainerChannel(self.configuration())
                 self._worked = True
                 return channel
@@ -103,7 +103,7 @@ class _Maker:
 
     def configuration(self) -> dict[str, Any]:
         """Return the container as the engine's API describes one."""
-        with self._preparing, engine() as client:
+        with self._preparing.setdefault(os.getpid(), threading.Lock()), engine() as client:
             facts, image = client.info(), image_id(client, self._image)
         if self._runtime is not None and self._runtime not in facts["Runtimes"]:
             raise SandboxError(

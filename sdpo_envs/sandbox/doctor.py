@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -17,9 +18,11 @@ from sdpo_envs.sandbox.docker import DockerSandbox
 from sdpo_envs.sandbox.engine import engine, tag
 from sdpo_envs.sandbox.local import LocalSandbox
 
+_LINUX, _LANDLOCK_ABI = (5, 12), 2
 _LANDLOCK_CREATE_RULESET, _VERSION = 444, 1
-_UNSHARE = "import ctypes, os; n = 0x6E020000 | (os.geteuid() != 0) << 28; "
-_UNSHARE += "c = ctypes.CDLL(None, use_errno=True); print(os.strerror(ctypes.get_errno()) if c.unshare(n) else '')"
+_USER, _OTHERS = 0x10000000, 0x6E020000  # namespaces; root makes the others without the first
+_UNSHARE = "import ctypes, os; c = ctypes.CDLL(None, use_errno=True); failed = any(map(c.unshare, {})); "
+_UNSHARE += "print(os.strerror(ctypes.get_errno()) if failed else '')"
 _PROGRAM = Program({"main.py": "print(6 * 7)"}, ("python", "main.py"))
 
 
@@ -77,19 +80,18 @@ def examine() -> Iterator[Row]:
 def kernel() -> Iterator[Row]:
     """Look at what the local wall is made of."""
     release = os.uname().release
-    known = sys.platform == "linux" and tuple(map(int, release.split("-")[0].split(".")[:2])) >= (5, 12)
+    version = tuple(int(number) for number in re.findall(r"\d+", release)[:2])
+    known = sys.platform == "linux" and version >= _LINUX
     yield Row("kernel", known, f"{os.uname().sysname} {release}", "The local wall needs Linux 5.12 or newer.")
-    refused = subprocess.run(
-        [sys.executable, "-c", _UNSHARE], capture_output=True, text=True, check=False
-    ).stdout.strip()
+    probe = _UNSHARE.format([_USER, _OTHERS] if os.geteuid() else [_OTHERS, _USER])
+    refused = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=False).stdout.strip()
     cure = "sysctl user.max_user_namespaces=65536 kernel.unprivileged_userns_clone=1 \\\n"
     cure += "       kernel.apparmor_restrict_unprivileged_userns=0   (those that exist), or run as root;\n"
     cure += "in a container: --cap-add SYS_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined"
     yield Row("namespaces", not refused, refused or "may be made", cure)
     abi = ctypes.CDLL(None).syscall(_LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), _VERSION)
-    yield Row(
-        "landlock", abi > 0, f"ABI {abi}" if abi > 0 else "none", "Start Linux with lsm=landlock,... in its options."
-    )
+    cure = "ABI 2 is needed: Linux 5.19 or newer, started with lsm=landlock,... in its options."
+    yield Row("landlock", abi >= _LANDLOCK_ABI, f"ABI {abi}" if abi > 0 else "none", cure)
     actions = Path("/proc/sys/kernel/seccomp/actions_avail")
     there = actions.exists()
     yield Row("seccomp", there, "filters" if there else "none", "The kernel was built without CONFIG_SECCOMP_FILTER.")

@@ -16,6 +16,9 @@ from sdpo_envs.files import bundled
 DIGEST = "sdpo-envs.digest"
 """The label of an image that tells from which files it was built."""
 
+BASE_NEEDS = "coreutils, findutils and, as python3, Python 3.11 or newer with pip or venv"
+"""What has to be in an image that the wall's is built on."""
+
 _SECONDS = 60
 _PASSED_ON = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL")
 _TRUSTED = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
@@ -93,7 +96,7 @@ def build_image(base: str | None = None) -> str:
     environment; the image does not keep them.
 
     Args:
-        base: An image with Python 3.11 or newer; by default the one that the Dockerfile names.
+        base: An image that has `BASE_NEEDS`; by default the one that the Dockerfile names.
 
     Raises:
         SandboxError: it could not be built; the message has the last lines that were written.
@@ -155,5 +158,5 @@ def _context() -> io.BytesIO:
 
 def _advice(base: str | None) -> str:
     if base:
-        return f"The base {base!r} needs coreutils and, as python3, Python 3.11 or newer with pip."
+        return f"The base {base!r} needs {BASE_NEEDS}."
     return "Where there is no registry, give a base of your own: python -m sdpo_envs.sandbox build --base IMAGE"

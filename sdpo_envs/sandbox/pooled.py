@@ -11,6 +11,8 @@ from sdpo_envs.sandbox import Program, Run
 from sdpo_envs.sandbox.workers import Connect, WorkerPool
 
 _COMMANDS = {"python": "('python', FILE, ...)", "call": "('call', FILE, FUNCTION)"}
+_MOST = {"memory_mb": 1 << 20, "output_kb": 1 << 16, "processes": 1 << 10}
+_MOST_SECONDS = 86_400
 
 
 class PooledSandbox:
@@ -37,7 +39,7 @@ class PooledSandbox:
 
         Raises:
             SandboxError: the wall broke or could not be built, or it does not offer what the program asks for.
-            ValueError: a file name leads out of the working directory, or the program is too long.
+            ValueError: a file name leads out of the working directory, the program is too long, or a limit is none.
         """
         self.check(program)
         return self._pool.run(program)
@@ -54,11 +56,11 @@ class PooledSandbox:
         return self._pool.run_many(programs)
 
     def check(self, program: Program) -> None:
-        """Refuse what the wall does not offer, and file names that are none below the working directory.
+        """Refuse what the wall does not offer, file names that are none below the working directory, and odd limits.
 
         Raises:
             SandboxError: it does not offer the command.
-            ValueError: a file has no such name.
+            ValueError: a file has no such name, or a limit is not a number of its range.
         """
         command, *rest = program.argv or ("",)
         enough = len(rest) >= 1 if command == "python" else len(rest) == 2
@@ -67,6 +69,14 @@ class PooledSandbox:
             raise SandboxError(f"This sandbox offers {offered} with FILE of {files}, not {program.argv}.")
         for name in program.files:
             _check_name(name, program)
+        for name, most in _MOST.items():
+            value = getattr(program, name)
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+                raise ValueError(f"{name}={value!r} must be a whole number from 1 to {most}.")
+        if program.timeouts is not None and program.timeouts < 1:
+            raise ValueError(f"timeouts={program.timeouts} must be at least 1, or None to run all.")
+        if not 0 < program.seconds <= _MOST_SECONDS:
+            raise ValueError(f"seconds={program.seconds} must be above 0 and at most {_MOST_SECONDS}.")
 
     def close(self) -> None:
         """End every process of this sandbox. A run in another thread raises `SandboxError`; a later one starts anew."""

@@ -22,7 +22,7 @@ Connect = Callable[[], Channel]
 
 _START_SECONDS = 60.0
 _GRACE_SECONDS = 10.0  # a worker that is silent for so long after a process's own limit is given up
-_LONGEST_WAIT = 4.0  # times its own limit that the worker gives a process which has to wait for a processor
+_LONGEST_WAIT = 9.0  # times the time limit that a worker may take for an answer: two runs, each made to wait
 _KILLED = 128 + 9
 _VMSTAT = Path("/proc/vmstat")
 
@@ -164,16 +164,17 @@ class _Worker:
         self._go_on(call)
         runs: list[Run] = []
         started = time.monotonic()
-        for attempt in ("first", "last"):
+        answered = -1
+        while True:
             try:
                 self._exchange(program, call, runs, started)
-                break
+                return tuple(runs)
             except _WorkerLost as error:
                 self._go_on(call)
-                if attempt == "last":
+                if len(runs) == answered:
                     raise SandboxError(str(error)) from None
+                answered = len(runs)
                 _log.warning("A worker was lost and is replaced. %s", error)
-        return tuple(runs)
 
     def _go_on(self, call: _Call) -> None:
         if self.closed or call.cancelled:

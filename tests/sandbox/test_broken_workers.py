@@ -80,7 +80,7 @@ def test_noise_is_a_sandbox_error_or_a_run_for_each_input() -> None:
         noise = bytearray(b"".join(echo(3)))
         for _ in range(draw.randint(1, 4)):
             noise[draw.randrange(len(noise))] = draw.randrange(256)
-        pool, _ = pool_of(*[lambda _, noise=noise: [bytes(noise)]] * 2)
+        pool, _ = pool_of(*[lambda _, noise=noise: [bytes(noise)]] * 4)
         try:
             runs = pool.run(replace(THREE, isolated=draw.random() < 0.5))
         except SandboxError:
