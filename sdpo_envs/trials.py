@@ -80,6 +80,7 @@ class Sitting:
     stop: str
     trials: dict[int, Trial] = field(default_factory=dict)
     _spent: float = 0.0
+    _repeats: int = 0
 
     def together(self) -> None:
         """Run all tests in one process.
@@ -118,19 +119,24 @@ class Sitting:
 
     def _doubtful(self) -> list[int]:
         known = (self.trials.get(place) for place in range(len(self.program.inputs)))
-        return [place for place, trial in enumerate(known) if not trial or (trial.failed and not trial.final)]
+        settled = [trial and (trial.final or trial.outcome is Outcome.PASSED) for trial in known]
+        return [place for place, done in enumerate(settled) if not done]
 
     def _run(self, places: Sequence[int], isolated: bool) -> None:
         total = self.program.total_seconds
         left = None if total is None else total - self._spent
         inputs = tuple(self.program.inputs[place] for place in places)
         program = replace(self.program, inputs=inputs, isolated=isolated, total_seconds=left)
-        program = replace(program, timeouts=None if self.stop == "never" else 1)
+        self._repeats += bool(self.trials)
+        never = self.stop == "never"
+        # Each alone, up to one that hangs alone as well; then the rest beside one another, and that is that.
+        program = replace(program, timeouts=None if never and self._repeats != 1 else 1)
         runs = self.sandbox.run(program) if left is None or left > 0 else (_SKIPPED,) * len(places)
         self._spent += _wall_clock(runs)
-        again = bool(self.trials)
         for place, run in zip(places, runs, strict=True):
-            self.trials[place] = Trial(place, run, *self.grade(place, run), final=again or run.alone or run.timed_out)
+            waiting = run.skipped and never and self._repeats == 1
+            final = run.timed_out or (run.alone and not waiting) or (never and self._repeats > 1)
+            self.trials[place] = Trial(place, run, *self.grade(place, run), final=final)
 
     def _give_up(self) -> None:
         """Make the tests that come after the stop those that were not run, whatever is known of them."""

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+register = os.register_at_fork
 kept: list[Callable[[], Any]] = []
 forked = False
 
@@ -26,5 +27,10 @@ def after_fork() -> None:
     forked = True
 
 
-os.register_at_fork(after_in_child=after_fork)
+def release() -> None:
+    """Let the program at hand register what it likes."""
+    os.register_at_fork = register
+
+
+register(after_in_child=after_fork)
 os.register_at_fork = keep  # type: ignore[assignment]

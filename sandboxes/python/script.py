@@ -24,6 +24,8 @@ import warnings
 from types import CodeType, ModuleType, TracebackType
 from typing import Any, NamedTuple, NoReturn
 
+import hooks
+
 DIRECTORY = os.getcwd()  # all that a program can write to
 COUNTS = struct.Struct("!III")  # the body: how many arguments, files and inputs, the length of each text, the texts
 MARK = struct.Struct("!QQBd")  # where standard output and standard error end, exit code, seconds
@@ -79,6 +81,7 @@ def run(work: Work, seconds: float) -> NoReturn:
     code, end = 1, os._exit  # here a program cannot replace it
     started = time.monotonic()
     try:
+        hooks.release()
         furnish(work.files)
         forget_modules(work)
         if len(work.inputs) == 1:
@@ -192,9 +195,8 @@ def compiled(path: str, source: bytes) -> CodeType:
     could change it.
     """
     if not codes:
-        if kept := pread(CACHE, os.fstat(CACHE).st_size, 0):
-            codes.append(marshal.loads(kept))
-        else:
+        codes.extend(kept_code())
+        if not codes:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 codes.append(compile(source, path, "exec", dont_inherit=True))
@@ -203,6 +205,14 @@ def compiled(path: str, source: bytes) -> CodeType:
                 os.ftruncate(CACHE, 0)
         os.close(CACHE)
     return codes[0]
+
+
+def kept_code() -> list[CodeType]:
+    """Return the code that another process has left, if it has, and is not just doing so."""
+    try:
+        return [marshal.loads(pread(CACHE, os.fstat(CACHE).st_size, 0))]
+    except (EOFError, ValueError, TypeError):
+        return []
 
 
 def exit_code(error: BaseException) -> int:

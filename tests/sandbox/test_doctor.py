@@ -1,5 +1,6 @@
 """The doctor, and the command line that it is called from."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,14 @@ def test_where_there_is_no_engine_it_says_so_and_looks_at_the_rest(
     assert not found["docker"].works
     assert "systemctl start docker" in found["docker"].cure
     assert "docker wall" not in found
+
+
+@pytest.mark.parametrize(
+    ("release", "works"), [("6.1+", True), ("5.12-rc1", True), ("5.11.9", False), ("7", True), ("mine", False)]
+)
+def test_it_reads_every_kernel_s_release(release: str, works: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", "here", release, "", "x86_64")))
+    assert next(doctor.kernel())[:3] == ("kernel", works, f"Linux {release}")
 
 
 def test_without_the_default_wall_it_is_not_content(

@@ -109,11 +109,13 @@ def judge(
     sandbox: Sandbox,
     isolated: bool,
     seconds: float = SECONDS,
+    fraction: bool = False,
 ) -> Verdict:
     """Judge a submission by these tests, of which the first is public."""
     cases = tuple(Case(test["input"], test["output"], public=test is tests[0]) for test in tests)
     exam = Exam(cases, function, ("where",) if function else ())
-    return judge_code(code, exam, sandbox, seconds=seconds, memory_mb=MEMORY_MB, isolated=isolated)
+    limits: dict[str, Any] = {"seconds": seconds, "memory_mb": MEMORY_MB}
+    return judge_code(code, exam, sandbox, **limits, isolated=isolated, fraction=fraction)
 
 
 @contextlib.contextmanager

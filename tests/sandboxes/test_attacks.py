@@ -1,4 +1,4 @@
-"""The red team. Every attack is held by every wall in both modes, and every attack is known to bite."""
+"""The red team. Every attack is held by every wall in every mode, and every attack is known to bite."""
 
 import json
 import os
@@ -23,11 +23,23 @@ BITING = [attack for attack in ATTACKS if attack.control != "none"]
 @pytest.mark.parametrize("attack", ATTACKS, ids=[attack.name for attack in ATTACKS])
 @pytest.mark.parametrize("isolated", [True, False], ids=["isolated", "batch"])
 def test_an_attack_is_held(attack: Attack, isolated: bool, wall: Sandbox, plant: Plant) -> None:
+    hold(attack, isolated, False, wall, plant)
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=[attack.name for attack in ATTACKS])
+@pytest.mark.parametrize("wall", ["local"], indirect=True)
+def test_an_attack_is_held_where_nothing_stops_after_a_time_out(attack: Attack, wall: Sandbox, plant: Plant) -> None:
+    hold(attack, False, True, wall, plant)
+
+
+def hold(attack: Attack, isolated: bool, fraction: bool, wall: Sandbox, plant: Plant) -> None:
+    """Judge an attack, which must gain nothing and leave nothing."""
     recorder = Recorder(wall)
     before = state(recorder, plant)
     processes = processes_below(os.getpid())
-    verdict = judge(attack.code, plant.tests, FUNCTION if attack.function else None, recorder, isolated)
-    assert not verdict.passed, "It passed a task that it does not solve."
+    function = FUNCTION if attack.function else None
+    verdict = judge(attack.code, plant.tests, function, recorder, isolated, fraction=fraction)
+    assert verdict.reward == 0, "It passed a test that it does not solve."
     assert not told(recorder.take(), plant.secrets), "It found what it must not find."
     assert not told([(plant.tests[0]["input"], explain(verdict).text)], plant.hidden), "It was told of hidden tests."
     assert state(recorder, plant) == before, "The next submission found another state."

@@ -1,8 +1,12 @@
 """Batch mode, attacked: what one run leaves behind neither fails nor passes another, and no run is told of another."""
 
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import pytest
+from catalogue import ATTACKS
 
 from sdpo_envs import Outcome, Sandbox, explain
 from sdpo_envs.codejudge import Case, Exam, judge_code
@@ -77,6 +81,7 @@ LEFT_BEHIND = {
         "sys.stdout.flush()\nfor n in range(3, 99):\n    with contextlib.suppress(OSError): os.write(n, b'x')"
     ),
 }  # fmt: skip
+REFUSED_WITH_THREADS_ONLY = ("a process", "a process that prints", "a sealed folder")
 FOUND = {
     "a finalizer": "class X:\n    def __del__(self): print(end='')\nx = X()\nprint(2 * int(input()))",
     "much memory": "sys.kept = getattr(sys, 'kept', []) + [bytearray(60 << 20)]\nprint(2 * int(input()))",
@@ -94,6 +99,8 @@ RIGHT |= {name: IMPORTS + code for name, code in FOUND.items()}
 @pytest.mark.parametrize("isolated", [True, False], ids=["isolated", "batch"])
 @pytest.mark.parametrize("left", RIGHT)
 def test_what_a_run_leaves_behind_fails_no_other(left: str, isolated: bool, wall: Sandbox) -> None:
+    if left in REFUSED_WITH_THREADS_ONLY and "threads" in getattr(wall, "layers", ()):
+        pytest.skip("Behind this wall programs start no processes, and change no modes.")
     verdict = judge_code(RIGHT[left], DOUBLE, wall, seconds=1.0, memory_mb=256, isolated=isolated)
     assert verdict.passed, explain(verdict, reveal=True).text
 
@@ -122,7 +129,7 @@ while time.monotonic() < end:
     assert "secret" not in explain(verdict).text
 
 
-def test_a_run_that_is_killed_side_by_side_with_others_is_only_its_own_loss(wall: Sandbox) -> None:
+def test_runs_that_kill_one_another_side_by_side_harm_their_own_program_only(wall: Sandbox) -> None:
     """One kills all that it can see, one fills the disk, one is right: with time-outs these run together."""
     code = """
 import os, signal, time
@@ -141,7 +148,43 @@ print("right")
     inputs = ("hang", "fill", "kill", "right", "right")
     cases = tuple(Case(text, "right") for text in inputs)
     verdict = judge_code(code, Exam(cases), wall, seconds=0.5, memory_mb=96, fraction=True)
-    assert verdict.reward == 3 / 5, explain(verdict, reveal=True).text
+    assert verdict.reward <= 3 / 5, explain(verdict, reveal=True).text
+    assert judge_code("print(input())", Exam((Case("right", "right"),)), wall, seconds=2.0, memory_mb=96).passed
+
+
+def test_what_needs_little_time_has_it_beside_a_hang_on_a_busy_machine(wall: Sandbox) -> None:
+    code = """
+import time
+if input() == "hang":
+    while True: pass
+while time.process_time() < 0.03: pass
+print("right")
+"""
+    cases = tuple(Case(text, "right") for text in ("hang", *("quick",) * 20))
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+    try:
+        verdict = judge_code(code, Exam(cases), wall, seconds=2, memory_mb=96, fraction=True)
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+    assert verdict.reward == 20 / 21, explain(verdict, reveal=True).text
+
+
+def test_what_hangs_only_when_it_is_alone_takes_the_time_of_few_hangs(wall: Sandbox) -> None:
+    """In company it has a descriptor for marks; there it crashes, and is run again."""
+    code = "import os, time\ntry: os.fstat(3)\nexcept OSError: time.sleep(99)\n1 / 0"
+    started = time.monotonic()
+    verdict = judge_code(code, Exam(DOUBLE.cases[:1] * 8), wall, seconds=2, memory_mb=96, fraction=True)
+    assert time.monotonic() - started < 4 * 2
+    assert verdict.outcome is Outcome.TIMED_OUT
+
+
+def test_a_program_that_imitates_the_worker_s_questions_does_not_silence_it(wall: Sandbox) -> None:
+    [code] = [attack.code for attack in ATTACKS if attack.name == "imitated_question"]
+    cases = tuple(Case(f'{{"seconds": 3, "number": {number}}}', "x") for number in range(3))
+    verdict = judge_code(code, Exam(cases), wall, seconds=3, memory_mb=96)
+    assert verdict.outcome in (Outcome.CRASHED, Outcome.TIMED_OUT)
 
 
 def test_a_process_of_many_runs_has_the_time_of_one(wall: Sandbox) -> None:
