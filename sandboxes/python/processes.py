@@ -261,7 +261,7 @@ def mapped() -> int:
         return int(statm.read().split()[0]) * resource.getpagesize()
 
 
-def kernel_limits(request: Request) -> dict[int, int]:
+def kernel_limits(request: Request, process: Process) -> dict[int, int]:
     """Return the arguments of setrlimit(2). What the worker has mapped comes on top of a program's own memory."""
     wanted = {
         resource.RLIMIT_AS: mapped() + (request.memory_mb << 20) + request.length,
@@ -271,7 +271,7 @@ def kernel_limits(request: Request) -> dict[int, int]:
         resource.RLIMIT_CORE: 1,  # 0 would still start the host's core dump handler, where it is a pipe
     }
     if ALONE:
-        wanted[resource.RLIMIT_NPROC] = request.processes + 1 + MOST_ABREAST * (not request.timeouts)
+        wanted[resource.RLIMIT_NPROC] = request.processes + 1 + MOST_ABREAST * process.beside
     for kind, value in wanted.items():
         most = resource.getrlimit(kind)[1]
         wanted[kind] = value if most == resource.RLIM_INFINITY else min(value, most)

@@ -198,7 +198,7 @@ def fork(process: Process, request: Request, body: int, cache: int) -> None:
         OSError: there is no room for its files.
     """
     process.open()
-    ceilings = processes.kernel_limits(request)
+    ceilings = processes.kernel_limits(request, process)
     process.pid = os.fork()
     if not process.pid:
         script.run(prepare(process, body, cache, ceilings), request.seconds)

@@ -11,6 +11,5 @@ where = json.loads(input())
 try:
     for number in range(4200):
         os.close(os.open(f"f{number}", os.O_CREAT | os.O_WRONLY))
-    print(where["mark"], flush=True)
 finally:
     time.sleep(5 * where["seconds"])
