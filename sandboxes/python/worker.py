@@ -176,14 +176,14 @@ def run_all(request: Request, body: int, cache: int) -> None:
                 for place in beside:
                     group.append(Process(place, place + 1, beside=True))
                     fork(group[-1], request, body, cache)
-            group = [each for each in group if each.pid > 0]
-            processes.watch_group(group, request, pause, patient=timeouts < MOST_HANGS)
+            running = [each for each in group if each.pid > 0]
+            processes.watch_group(running, request, pause, patient=timeouts < MOST_HANGS)
         question = () if asked else wanted(process)
         asked = asked or bool(question)
         load(*question)
         process.alone = process.single and len(group) == 1
         for each in group:
-            if each.first == first and not each.unfinished and not question:
+            if each.pid > 0 and each.first == first and not each.unfinished and not question:
                 first += report(each, request)
                 timeouts += each.timed_out
             each.close()

@@ -24,16 +24,16 @@ class Program:
         memory_mb: Limit on the memory of each run, in MiB.
         output_kb: Limit on standard output and on standard error, each, in KiB.
         processes: How many processes and threads a run may have alive at once, itself included.
-        timeouts: After this many timed-out runs the remaining inputs are given up. ``None`` runs them all: after the
-            first that timed out those that are left run side by side, and share one time limit.
+        timeouts: After this many timed-out runs the remaining inputs are given up. ``None`` runs them all: as soon as
+            one seems to hang, those that are left run beside it, and share its time limit.
         total_seconds: Once all runs together took so much wall-clock time, the remaining inputs are given up; the run
             that is under way then goes on. ``None`` for no such limit.
         isolated: Whether each run has a process of its own, a clean state that cannot see another run's. Otherwise one
             process runs the program on one input after the other, compiled once, each time in a fresh namespace: many
             times faster. What a run leaves behind in modules or files, the next one finds, and it can look for the
-            inputs of the others; so repeat in isolation what went wrong, unless `Run.alone`. All runs of a process
-            share one time limit: a run that reaches it starts again in a new process, so that one which timed out had
-            all of its time, from a clean state.
+            inputs of the others; so repeat in isolation what went wrong, unless `Run.alone`. A process that
+            has used an eighth of the time limit is followed by another, where a run that was under way starts again:
+            so one that timed out had all of its time, from a clean state.
     """
 
     files: Mapping[str, str]

@@ -1,16 +1,20 @@
 """Batch mode, attacked: what one run leaves behind neither fails nor passes another, and no run is told of another."""
 
+import os
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from catalogue import ATTACKS
+from wall import namespaces_missing, processes_below
 
 from sdpo_envs import Outcome, Sandbox, explain
 from sdpo_envs.codejudge import Case, Exam, judge_code
 from sdpo_envs.sandbox import Program
+from sdpo_envs.sandbox.local import LocalSandbox
 
 DOUBLE = Exam(tuple(Case(f"{number}\n", f"{2 * number}\n", public=number == 1) for number in range(1, 6)))
 MAIN = ("python", "main.py")
@@ -239,3 +243,25 @@ for descriptor in range(1, 4):
     runs = wall.run(program)
     assert runs[0].too_much_output
     assert all(len(run.stdout) <= 4096 << 10 for run in runs)
+
+
+def test_neighbours_that_find_room_for_some_of_their_files_only_leave_none_of_them_open() -> None:
+    """A program leaves two inodes free and hangs, so that what is to run beside it cannot be started."""
+    if os.geteuid() != 0 or namespaces_missing():
+        pytest.skip("Only root may count the descriptors of a worker, and it needs namespaces to be one.")
+    code = """
+import os
+try:
+    for number in range(9999): os.mkdir(f"{number}")
+except OSError: os.rmdir("0"); os.rmdir("1")
+while True: pass
+"""
+    hang = Program({"main.py": code}, MAIN, ("", ""), seconds=0.8, timeouts=None)
+    with LocalSandbox(1) as sandbox:
+        sandbox.run(Program({"main.py": ""}, MAIN))
+        descriptors = Path(f"/proc/{max(processes_below(os.getpid()))}/fd")
+        before = len(list(descriptors.iterdir()))
+        for _ in range(3):
+            assert all(run.timed_out for run in sandbox.run(hang))
+        sandbox.run(Program({"main.py": ""}, MAIN))
+        assert len(list(descriptors.iterdir())) <= before + 2  # of the request, until the worker has swept
