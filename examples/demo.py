@@ -26,7 +26,10 @@ from sdpo_agent import (
     SDPO,
     Algorithm,
     Attempt,
+    Conversation,
+    Group,
     Policy,
+    Reprompt,
     SDPOSettings,
     TrainSettings,
     Turn,
@@ -34,9 +37,7 @@ from sdpo_agent import (
     train,
     warm_start,
 )
-from sdpo_agent.attempt import messages
-from sdpo_agent.reprompt import Reprompt
-from sdpo_agent.train import Metrics
+from sdpo_agent.run import Metrics
 from sdpo_agent.warmstart import Example
 from sdpo_envs import Feedback, FeedbackEnv, Task
 from sdpo_envs.files import bundled
@@ -112,7 +113,7 @@ def warm_policy(steps: int, seed: int) -> Policy:
     env.close()
     texts = [text for said, answer in examples for text in (said[-1]["content"], answer)]
     policy = Policy.small(texts=texts, vocab_size=1536, hidden=64, layers=2, seed=seed)
-    size = sum(weight.numel() for weight in policy.parameters())
+    size = sum(weight.numel() for weight in policy.trainable())
     console.print(f"{size:,} parameters; {steps} steps of supervised learning on {len(examples)} examples ...")
     start = time.perf_counter()
     losses = warm_start(policy, examples, steps=steps, batch=8, learning_rate=5e-3, seed=seed)
@@ -126,21 +127,21 @@ def worked_examples(env: FeedbackEnv) -> Iterator[Example]:
     mistakes = [json.loads(line) for line in lines]
     for task in env.tasks:
         right = env.oracle(task) or ""
-        yield messages(task.system, task.prompt), right
+        yield Conversation(task.prompt, task.system).messages(), right
         wrong = [each for each in mistakes if each["question_id"] == task.id and each["outcome"] != "timed_out"]
         for each in wrong[:3]:
             action = each["code"] if each["outcome"] == "malformed" else f"```python\n{each['code'].rstrip()}\n```"
-            yield messages(task.system, task.prompt), action
+            yield Conversation(task.prompt, task.system).messages(), action
             env.reset(options={"task_id": task.id})
             feedback = env.step(action)[-1]["feedback"]
             for told in (feedback, Feedback(peer=right)):
-                yield messages(task.system, with_hindsight(task, action, told)), right
+                yield Conversation(with_hindsight(task, action, told), task.system).messages(), right
 
 
 def with_hindsight(task: Task, action: str, feedback: Feedback) -> str:
     """Write what the self-teacher would read."""
-    turn = Turn(task.prompt, action, (), ())
-    return hindsight(Attempt(task.id, (turn,), 0.0, None, feedback), turn, Reprompt()) or task.prompt
+    attempt = Attempt(task.id, (Turn(task.prompt, action, (), ()),), 0.0, None, feedback)
+    return hindsight(Group(task.id, (attempt,)), attempt, task.prompt, Reprompt()) or task.prompt
 
 
 def train_one(name: str, policy: Policy, steps: int, seed: int, run: Path) -> list[Metrics]:

@@ -3,13 +3,15 @@
 from sdpo_envs import MissingExtra
 
 try:
-    from sdpo_agent.attempt import Attempt, Group, Sample, Turn
-    from sdpo_agent.grpo import GRPO, GRPOSettings
+    from sdpo_agent.attempt import Attempt, Conversation, Group, Sample, Turn
+    from sdpo_agent.grpo import GRPO, GRPOSettings, PolicyGradient
+    from sdpo_agent.learn import Algorithm
     from sdpo_agent.policy import Policy
+    from sdpo_agent.presets import PRESETS, Preset, make_algorithm
     from sdpo_agent.reprompt import Reprompt, hindsight
-    from sdpo_agent.rollout import collect
+    from sdpo_agent.rollout import Sampler, collect
     from sdpo_agent.sdpo import SDPO, SDPOSettings
-    from sdpo_agent.train import Algorithm, TrainSettings, train
+    from sdpo_agent.train import TrainSettings, train
     from sdpo_agent.warmstart import warm_start
 except ModuleNotFoundError as error:
     message = f"sdpo_agent needs the module {error.name!r}. Install it with: pip install 'sdpo-envs[agent]'"
@@ -17,19 +19,25 @@ except ModuleNotFoundError as error:
 
 __all__ = [
     "GRPO",
+    "PRESETS",
     "SDPO",
     "Algorithm",
     "Attempt",
+    "Conversation",
     "GRPOSettings",
     "Group",
     "Policy",
+    "PolicyGradient",
+    "Preset",
     "Reprompt",
     "SDPOSettings",
     "Sample",
+    "Sampler",
     "TrainSettings",
     "Turn",
     "collect",
     "hindsight",
+    "make_algorithm",
     "train",
     "warm_start",
 ]

@@ -1,104 +1,236 @@
-"""The command line: ``python -m sdpo_agent train --algorithm sdpo --env sdpo/ToolUse-v0 ...``."""
+"""The command line: ``python -m sdpo_agent train sdpo --env sdpo/ToolUse-v0 ...``, and ``discover``, and ``probe``."""
 
-import json
-from dataclasses import dataclass, field
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 import gymnasium
+import torch
 import tyro
 from rich.console import Console
+from rich.markup import escape
+from torch import Tensor
 
-from sdpo_agent import GRPO, SDPO, Algorithm, GRPOSettings, Policy, SDPOSettings, TrainSettings, train
-from sdpo_envs import GroupEnv, SettingError
+from sdpo_agent.curves import Record, curve
+from sdpo_agent.discover import BestOfK, DiscoverSettings, MultiTurn, Strategy, TestTime, discover
+from sdpo_agent.grpo import GRPOSettings
+from sdpo_agent.options import Remote, Source, World
+from sdpo_agent.policy import Policy
+from sdpo_agent.presets import PRESETS, Preset, make_algorithm
+from sdpo_agent.probe import ProbeSettings, probe
+from sdpo_agent.processes import Processes
+from sdpo_agent.report import discovery_table, probe_table, save_discovery, save_probe
+from sdpo_agent.rollout import Sampler
+from sdpo_agent.sdpo import SDPOSettings
+from sdpo_agent.train import TrainSettings, train
+from sdpo_envs import InfrastructureError, SdpoError, SettingError
 
 Inline = tyro.conf.arg(name="")
+Way = Literal["best-of-k", "feedback", "conversation", "sdpo"]
+_FOR_THE_USER = (SdpoError, gymnasium.error.Error, ModuleNotFoundError, OSError)
+"""Errors whose message is all that a user needs; others are bugs, and come with their traceback."""
 
 
 @dataclass(frozen=True)
 class Train:
     """Train a policy on an environment with feedback."""
 
-    algorithm: Literal["sdpo", "grpo"] = "sdpo"
-    """What learns: SDPO from feedback and peers, GRPO from rewards alone."""
-    env: str = "sdpo/ToolUse-v0"
-    """A registered environment; "module:id" imports the module first."""
-    env_settings: str = "{}"
-    """Keywords for the environment, as a JSON object, such as '{"domain": "physics"}'."""
-    policy: str = ""
-    """A folder or the name of a model on the Hugging Face Hub. None builds a small, untrained one."""
+    settings: Annotated[Any, tyro.conf.Suppress] = None
+    """Of the algorithm."""
+    world: Annotated[World, Inline] = field(default_factory=World)
+    source: Annotated[Source, Inline] = field(default_factory=Source)
     run: Path = Path("runs/latest")
     """The folder to write to."""
     resume: bool = False
     """Go on after the checkpoint in that folder."""
-    tasks: int = 4
-    """Tasks per training step."""
+    tasks: int = 32
+    """Tasks per training step, of all processes together."""
     group_size: int = 8
     """Attempts per task."""
     loop: Annotated[TrainSettings, Inline] = field(default_factory=TrainSettings)
-    sdpo: SDPOSettings = field(default_factory=SDPOSettings)
-    grpo: GRPOSettings = field(default_factory=GRPOSettings)
 
     def __call__(self) -> None:
         """Run it."""
-        envs = make_groups(self.env, self.tasks, self.group_size, parse_settings(self.env_settings))
-        policy = Policy.load(self.policy) if self.policy else self._small(envs)
-        algorithm: Algorithm = SDPO(policy, self.sdpo) if self.algorithm == "sdpo" else GRPO(self.grpo)
-        told = {name: getattr(self, name) for name in ("env", "env_settings", "policy", "tasks", "group_size")}
+        processes = Processes()
+        if self.tasks % processes.count:
+            raise SettingError(f"tasks={self.tasks} must be a multiple of the {processes.count} processes.")
+        envs = self.world.groups(self.tasks // processes.count, self.group_size)
+        policy = self.source.load(envs, self.loop.seed)
+        told = {
+            "world": asdict(self.world),
+            "source": asdict(self.source),
+            "tasks": self.tasks,
+            "group_size": self.group_size,
+        }
         try:
+            algorithm = make_algorithm(policy, self.settings)
             rows = train(policy, algorithm, envs, self.loop, self.run, resume=self.resume, told=told)
         finally:
             envs.close()
         last = rows[-1] if rows else {}
-        Console().print(
-            f"{len(rows)} steps; success rate of the last {last.get('success_rate', float('nan')):.3f}; "
-            f"written to {self.run}"
-        )
-
-    def _small(self, envs: GroupEnv) -> Policy:
-        Console(stderr=True).print(
-            "No --policy was given, so a small, untrained one is built. It shows that the loop runs; it learns little."
-        )
-        texts = [task.prompt for task in envs.envs[0].get_wrapper_attr("tasks")]
-        return Policy.small(texts=texts, vocab_size=1024, max_positions=16_384, seed=self.loop.seed)
+        if processes.first:
+            Console().print(
+                f"{len(rows)} steps; success rate of the last {last.get('success_rate', float('nan')):.3f}; "
+                f"written to {escape(str(self.run))}",
+                soft_wrap=True,
+            )
 
 
-def make_groups(env: str, tasks: int, group_size: int, settings: dict[str, Any]) -> GroupEnv:
-    """Make `tasks` groups of the environment `env`.
+@dataclass(frozen=True)
+class TrainSDPO(Train):
+    """Train by self-distillation."""
 
-    Raises:
-        SettingError: its vector environment is not a `GroupEnv`.
-    """
-    remedy = f"{env} has no groups; register it with vector_entry_point=functools.partial(GroupEnv, ...)."
-    try:
-        envs = gymnasium.make_vec(env, num_envs=tasks * group_size, group_size=group_size, **settings)
-    except TypeError as error:
-        if "group_size" not in str(error):
-            raise
-        raise SettingError(remedy) from error
-    if not isinstance(envs, GroupEnv):
-        raise SettingError(remedy)
-    return envs
+    settings: Annotated[SDPOSettings, Inline] = field(default_factory=SDPOSettings)
 
 
-def parse_settings(text: str) -> dict[str, Any]:
-    """Read keywords from a JSON object.
+@dataclass(frozen=True)
+class TrainGRPO(Train):
+    """Train on rewards alone."""
 
-    Raises:
-        SettingError: it is not one.
-    """
-    try:
-        settings = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise SettingError(f"--env-settings must be a JSON object, not {text!r}: {error}") from error
-    if not isinstance(settings, dict):
-        raise SettingError(f"--env-settings must be a JSON object, not {text!r}.")
-    return cast(dict[str, Any], settings)
+    settings: Annotated[GRPOSettings, Inline] = field(default_factory=GRPOSettings)
+
+
+@dataclass(frozen=True)
+class Discover:
+    """Attempt hard tasks until an attempt succeeds, in one way or several, and draw discovery@k."""
+
+    world: Annotated[World, Inline] = field(default_factory=World)
+    source: Annotated[Source, Inline] = field(default_factory=Source)
+    remote: Annotated[Remote, Inline] = field(default_factory=Remote)
+    ways: tuple[Way, ...] = ("best-of-k", "feedback", "sdpo")
+    """What is done with failures: nothing, their feedback is shown, the attempts too, or they are learned from."""
+    task_ids: tuple[str, ...] = ()
+    """The tasks; none takes the first ones."""
+    tasks: int = 1
+    """How many, where none is named."""
+    seeds: int = 1
+    """Runs of each way at each task."""
+    batch: int = 16
+    """Attempts per round; in multi-turn, chains side by side."""
+    run: Path = Path("runs/discover")
+    """The folder to write to: a folder per way, task and seed in it."""
+    resume: bool = False
+    """Go on with what is in that folder."""
+    loop: Annotated[DiscoverSettings, Inline] = field(
+        default_factory=lambda: DiscoverSettings(learning_rate=PRESETS["sdpo-test-time"].loop.learning_rate)
+    )
+    sdpo: SDPOSettings = field(default_factory=lambda: _test_time())
+
+    def __call__(self) -> None:
+        """Run it."""
+        if not self.ways:
+            raise SettingError("--ways names none; name at least one, such as best-of-k.")
+        if self.remote.url and "sdpo" in self.ways:
+            raise SettingError("A policy behind a server cannot learn; leave 'sdpo' out of --ways, or leave out --url.")
+        envs = self.world.groups(1, self.batch)
+        sampler = self.remote.sampler(self.source, envs, self.loop.seed)
+        start = [weight.detach().clone() for weight in sampler.trainable()] if isinstance(sampler, Policy) else []
+        told = {**asdict(self.world), "policy": self.remote.model or self.source.policy}
+        records: dict[str, list[Record]] = {way: [] for way in self.ways}
+        try:
+            for task_id in self.task_ids or envs.task_ids[: self.tasks]:
+                for way in self.ways:
+                    for seed in range(self.loop.seed, self.loop.seed + self.seeds):
+                        if isinstance(sampler, Policy):
+                            _go_back(sampler, start)
+                        loop = replace(self.loop, seed=seed)
+                        folder = self.run / way / re.sub(r"[^\w.-]+", "_", task_id) / str(seed)
+                        rows = discover(
+                            self._strategy(way, sampler, loop),
+                            envs,
+                            task_id,
+                            loop,
+                            folder,
+                            resume=self.resume and (folder / "config.json").exists(),
+                            told={"way": way, "seed": seed, **told},
+                        )
+                        passed = tuple(row["passed"] for row in rows if row["attempt"] is not None)
+                        records[way].append(Record(task_id, passed, way == "best-of-k" and loop.play_on))
+        finally:
+            envs.close()
+        curves = {way: curve(runs, self.loop.attempts) for way, runs in records.items()}
+        _out().print(discovery_table(curves, {way: len(runs) for way, runs in records.items()}))
+        save_discovery(curves, self.run)
+
+    def _strategy(self, way: Way, sampler: Sampler, loop: DiscoverSettings) -> Strategy:
+        if way == "sdpo" and isinstance(sampler, Policy):
+            return TestTime(sampler, make_algorithm(sampler, self.sdpo), loop)
+        if way == "best-of-k":
+            return BestOfK(sampler)
+        return MultiTurn(sampler, loop, conversation=way == "conversation")
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Tell, before any training, how much feedback helps a policy."""
+
+    world: Annotated[World, Inline] = field(default_factory=World)
+    source: Annotated[Source, Inline] = field(default_factory=Source)
+    remote: Annotated[Remote, Inline] = field(default_factory=Remote)
+    run: Path = Path("runs/probe")
+    """The folder to write probe.json and probe.png to."""
+    group_size: int = 8
+    """Attempts per task."""
+    at_once: int = 4
+    """Tasks that are played side by side."""
+    loop: Annotated[ProbeSettings, Inline] = field(default_factory=ProbeSettings)
+
+    def __call__(self) -> None:
+        """Run it."""
+        envs = self.world.groups(self.at_once, self.group_size)
+        try:
+            found = probe(self.remote.sampler(self.source, envs, self.loop.seed), envs, self.loop)
+        finally:
+            envs.close()
+        if not found:
+            raise InfrastructureError(
+                "Every attempt at every task broke; `python -m sdpo_envs.sandbox doctor` may help."
+            )
+        _out().print(probe_table(found))
+        save_probe(found, self.run)
+
+
+def _out() -> Console:
+    """Return the standard output, wide enough for a table where no terminal says how wide it is."""
+    console = Console()
+    return console if console.is_terminal else Console(width=140)
+
+
+def _from_preset(preset: Preset) -> Train:
+    kind: type[Train] = TrainSDPO if isinstance(preset.settings, SDPOSettings) else TrainGRPO
+    return kind(settings=preset.settings, loop=preset.loop, tasks=preset.tasks, group_size=preset.group_size)
+
+
+def _test_time() -> SDPOSettings:
+    settings = PRESETS["sdpo-test-time"].settings
+    assert isinstance(settings, SDPOSettings)
+    return settings
+
+
+@torch.no_grad()
+def _go_back(policy: Policy, weights: Sequence[Tensor]) -> None:
+    for mine, before in zip(policy.trainable(), weights, strict=True):
+        mine.copy_(before)
 
 
 def main() -> None:
     """Run the command that was asked for."""
-    tyro.extras.subcommand_cli_from_dict({"train": Train}, prog="python -m sdpo_agent")()
+    choices = {name: _from_preset(preset) for name, preset in PRESETS.items()}
+    about = {name: preset.about for name, preset in PRESETS.items()}
+    trains = tyro.extras.subcommand_type_from_defaults(choices, about)
+    commands = (
+        Annotated[trains, tyro.conf.subcommand("train", description=Train.__doc__)]  # type: ignore[valid-type]
+        | Annotated[Discover, tyro.conf.subcommand("discover")]
+        | Annotated[Probe, tyro.conf.subcommand("probe")]
+    )
+    try:
+        command: Any = tyro.cli(commands, prog="python -m sdpo_agent", config=(tyro.conf.OmitSubcommandPrefixes,))
+        command()
+    except _FOR_THE_USER as error:
+        Console(stderr=True).print(f"[red]{type(error).__name__}[/]: {escape(str(error))}", soft_wrap=True)
+        raise SystemExit(1) from error
 
 
 if __name__ == "__main__":

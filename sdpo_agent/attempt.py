@@ -1,8 +1,12 @@
-"""What the agent remembers of an episode: Turn, Attempt, Group. Data only."""
+"""What the agent remembers: Turn, Conversation, Attempt, Group; and Sample, what it learns from. Data only."""
 
+import math
 from dataclasses import dataclass
 
 from sdpo_envs import Feedback, Verdict
+
+Message = dict[str, str]
+"""One turn of a chat: its ``"role"`` (system, user or assistant) and its ``"content"``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +17,7 @@ class Turn:
         observation: What the environment showed.
         action: The text that the environment received: `token_ids` decoded, without special tokens.
         token_ids: The sampled tokens, the end token included when it was reached. They, not `action`, are what is
-            scored and trained on, since decoding loses what is not valid text.
+            scored and trained on, since decoding loses what is not valid text. Empty where a server sampled.
         logprobs: One per token, nats: under the distribution that it was drawn from, so at the sampling temperature.
         cut_short: Whether the token limit came before an end token.
         system: The system prompt, ``""`` for none.
@@ -28,6 +32,34 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class Conversation:
+    """What a policy reads before it writes: the turns so far, and what was said last.
+
+    Attributes:
+        observation: The last user turn, which asks for an action.
+        system: The system prompt, ``""`` for none.
+        turns: Earlier turns, the oldest first.
+    """
+
+    observation: str
+    system: str = ""
+    turns: tuple[Turn, ...] = ()
+
+    def messages(self) -> list[Message]:
+        """Return it as a chat."""
+        opening = [{"role": "system", "content": self.system}] if self.system else []
+        history = [
+            message
+            for turn in self.turns
+            for message in (
+                {"role": "user", "content": turn.observation},
+                {"role": "assistant", "content": turn.action},
+            )
+        ]
+        return [*opening, *history, {"role": "user", "content": self.observation}]
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """One episode.
 
@@ -38,6 +70,7 @@ class Attempt:
         verdict: What the judge found, None if it did not come to that.
         feedback: The verdict in words, and a peer; None if the machinery failed.
         error: What broke in the machinery, ``""`` if nothing did.
+        one_conversation: Whether each turn was read after all the earlier ones; if not, each observation stood alone.
     """
 
     task_id: str
@@ -46,6 +79,27 @@ class Attempt:
     verdict: Verdict | None
     feedback: Feedback | None
     error: str = ""
+    one_conversation: bool = False
+
+    @property
+    def decided(self) -> bool:
+        """Whether somebody decided about it: the machinery did not break."""
+        return not math.isnan(self.reward)
+
+    @property
+    def passed(self) -> bool:
+        """Whether it is a success."""
+        return self.verdict is not None and self.verdict.passed
+
+    @property
+    def text(self) -> str:
+        """What the policy wrote, an action a line: what a peer is handed."""
+        return "\n".join(turn.action for turn in self.turns)
+
+    @property
+    def threads(self) -> tuple[tuple[Turn, ...], ...]:
+        """The turns that are read and scored together: all of one conversation, or each on its own."""
+        return (self.turns,) if self.one_conversation else tuple((turn,) for turn in self.turns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,23 +109,61 @@ class Group:
     task_id: str
     attempts: tuple[Attempt, ...]
 
+    @property
+    def decided(self) -> tuple[Attempt, ...]:
+        """The attempts that somebody decided about."""
+        return tuple(attempt for attempt in self.attempts if attempt.decided)
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One turn, and what is to be learned from it.
+    """Turns that are read together, and what is to be learned from what was written in them.
 
     Attributes:
-        turn: What was read and written.
+        turns: One turn, or all turns of one conversation.
         advantage: How much better than its group the attempt did, in rewards.
-        hindsight: What the self-teacher reads in place of the observation, None if there is nothing to teach.
+        hindsight: What the self-teacher reads in place of the first observation, None if there is nothing to teach.
+        forgotten: How many of the oldest turns the self-teacher has no room for; they are not taught.
+        policy_weight: Of the loss on the advantage; 0 leaves it out.
+        teacher_weight: Of the loss towards the self-teacher; 0 leaves it out.
+        reference_weight: Of the divergence from the reference policy; 0 leaves it out.
+        old_logprobs: Of each written token under the policy before this step, where the trainer computed them anew;
+            None takes the sampler's word.
+        token_weights: What the loss of each written token is multiplied by; None for 1.
     """
 
-    turn: Turn
+    turns: tuple[Turn, ...]
     advantage: float = 0.0
     hindsight: str | None = None
+    forgotten: int = 0
+    policy_weight: float = 0.0
+    teacher_weight: float = 0.0
+    reference_weight: float = 0.0
+    old_logprobs: tuple[float, ...] | None = None
+    token_weights: tuple[float, ...] | None = None
 
+    @property
+    def token_ids(self) -> tuple[int, ...]:
+        """The tokens that were written, of all turns."""
+        return tuple(token for turn in self.turns for token in turn.token_ids)
 
-def messages(system: str, content: str) -> list[dict[str, str]]:
-    """Return the chat that asks for an action: the system prompt, if there is one, and one user turn."""
-    opening = [{"role": "system", "content": system}] if system else []
-    return [*opening, {"role": "user", "content": content}]
+    @property
+    def tokens(self) -> int:
+        """How many tokens were written."""
+        return sum(len(turn.token_ids) for turn in self.turns)
+
+    @property
+    def is_taught(self) -> bool:
+        """Whether the self-teacher has something to say."""
+        return self.hindsight is not None and self.teacher_weight != 0
+
+    @property
+    def counts(self) -> bool:
+        """Whether it belongs to the mean that a loss is."""
+        return self.is_taught or self.policy_weight != 0
+
+    @property
+    def teaches(self) -> bool:
+        """Whether its loss can have a gradient; if not, nothing needs to be computed."""
+        rewarded = self.policy_weight * self.advantage != 0
+        return (rewarded or self.is_taught or self.reference_weight != 0) and self.tokens > 0

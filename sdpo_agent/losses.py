@@ -1,18 +1,14 @@
 """The mathematics of GRPO and SDPO: tensors in, tensors out. No settings, no model, no defaults.
 
-A name carries its axes: B attempts, T action tokens, V vocabulary, K kept categories. Log-probabilities, divergences
-and losses are in nats, in float32 or wider; losses are per token until `aggregate` averages them.
+A name carries its axes: G attempts of a group, N action tokens laid end to end without padding, K kept categories,
+B sequences. Log-probabilities, divergences and losses are in nats, in float32 or wider. Losses are per token; what one
+weighs in the mean, `token_share` says.
 
-Two traps:
+Probabilities may be zero. Log-probabilities are floored where float runs out (-87 nats in float32), so that every
+p * log p is finite. A NaN in an input stays NaN, because a broken model should be seen.
 
-* What lies outside the mask may be garbage. `inside` zeroes it, in the value and in the gradient, and belongs around
-  *inputs*: after the arithmetic it would stop a NaN in the value only, because the backward pass computes 0 * NaN.
-* Probabilities may be zero. Log-probabilities are floored where float runs out (-87 nats in float32), so that every
-  p * log p is finite. A NaN in an input stays NaN, because a broken model should be seen.
-
-Left out on purpose: a KL penalty to a reference model, which the SDPO paper uses for neither method.
-
-Sources: SDPO (arXiv 2601.20802), GRPO (DeepSeekMath, 2402.03300), Dr. GRPO (2503.20783), DAPO (2503.14476).
+Sources: SDPO (arXiv 2601.20802), GRPO (DeepSeekMath, 2402.03300), Dr. GRPO (2503.20783), DAPO (2503.14476), GSPO
+(2507.18071), CISPO (MiniMax-M1, 2506.13585), REINFORCE leave-one-out (2402.14740), dual clip (1912.09729).
 """
 
 import math
@@ -21,177 +17,227 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Aggregation = Literal["token-mean", "sequence-mean"]
+Aggregation = Literal["token-mean", "sequence-mean", "length-mean", "released"]
+Baseline = Literal["mean", "leave-one-out"]
 Scale = Literal["none", "std"]
 
 
-def inside(values: Tensor, mask: Tensor) -> Tensor:
-    """Return `values` where `mask` is true, and 0 elsewhere with a gradient of exactly 0, whatever stood there."""
-    return torch.where(mask, values, torch.zeros_like(values))
+def token_share(tokens: int, how: Aggregation, limit: int) -> tuple[float, float]:
+    """Say what each token of a sequence weighs, and what the sequence adds to the total that the loss is divided by.
 
-
-def aggregate(loss_BT: Tensor, mask_BT: Tensor, how: Aggregation) -> Tensor:
-    """Average the loss over the tokens inside the mask.
+    The mean of a mini-batch is sum(weight * loss) / sum(total), so that it does not matter how it is cut into
+    micro-batches or spread over processes.
 
     Args:
-        loss_BT: Loss per token.
-        mask_BT: Bool.
-        how: ``"token-mean"``: every token weighs the same (DAPO, section 3.3; SDPO, equation 12). ``"sequence-mean"``:
-            the mean of each sequence, then the mean over the sequences that have a token (GRPO, equation 3), so that a
-            token of a long attempt weighs less (Dr. GRPO, section 3.1, on what that does).
+        tokens: Written in the sequence.
+        how: ``"token-mean"``: every token weighs the same (DAPO, equation 8; SDPO, equation 12). ``"sequence-mean"``:
+            the mean of each sequence, then over the sequences (GRPO, equation 3), so that a token of a long attempt
+            weighs less. ``"length-mean"``: the sum of each sequence over a constant, `limit` (Dr. GRPO, section 3.2).
+            ``"released"``: as ``"sequence-mean"``; the caller counts sequences that teach nothing too, as SDPO's
+            released code does.
+        limit: The longest action, in tokens.
 
     Returns:
-        A scalar; 0, with a gradient of 0, when the mask is empty.
+        The weight, and the total.
 
     Raises:
-        ValueError: `how` is neither.
+        ValueError: `how` is none of these.
     """
-    loss_BT = inside(loss_BT, mask_BT)
-    tokens_B = mask_BT.sum(dim=1)
     if how == "token-mean":
-        return loss_BT.sum() / tokens_B.sum().clamp(min=1)
-    if how == "sequence-mean":
-        mean_B = loss_BT.sum(dim=1) / tokens_B.clamp(min=1)
-        return mean_B.sum() / (tokens_B > 0).sum().clamp(min=1)
-    raise ValueError(f"how={how!r} is not offered. Choose 'token-mean' or 'sequence-mean'.")
+        return 1.0, float(tokens)
+    if how in ("sequence-mean", "released"):
+        return 1.0 / max(1, tokens), 1.0
+    if how == "length-mean":
+        return 1.0, float(limit)
+    raise ValueError(f"how={how!r} is not offered. Choose 'token-mean', 'sequence-mean', 'length-mean' or 'released'.")
 
 
-def group_advantages(rewards_B: Tensor, group_B: Tensor, scale: Scale) -> Tensor:
-    """Compare each reward with the mean of its group.
+def group_advantages(rewards_G: Tensor, baseline: Baseline, scale: Scale) -> Tensor:
+    """Compare each reward of a group with the others.
 
     Args:
-        rewards_B: Float; NaN where nobody decided.
-        group_B: Integers; attempts with equal ones are a group.
-        scale: ``"none"``: A = r - mean (Dr. GRPO, section 3.2). ``"std"``: divided by the sample standard deviation of
-            the group + 1e-4 (DeepSeekMath, section 4.1.2), so that groups which nearly agree weigh much.
+        rewards_G: Float, finite.
+        baseline: ``"mean"``: A = r - mean of all (GRPO). ``"leave-one-out"``: less the mean of the others (RLOO), which
+            is the same times G / (G - 1).
+        scale: ``"none"`` (Dr. GRPO, section 3.2), or ``"std"``: divided by the sample standard deviation of the group
+            + 1e-4 (DeepSeekMath, section 4.1.2; the constant is TRL's), so that groups which nearly agree weigh much.
 
     Returns:
-        advantages_B, which sum to 0 in each group. A NaN reward is left out of the mean and gets 0, as does an attempt
-        without a peer.
+        advantages_G, which sum to 0; 0 for an attempt without others.
 
     Raises:
-        ValueError: `scale` is neither.
+        ValueError: `baseline` or `scale` is not offered.
     """
-    if scale not in ("none", "std"):
-        raise ValueError(f"scale={scale!r} is not offered. Choose 'none' or 'std'.")
-    advantages_B = torch.zeros_like(rewards_B)
-    for group in set(group_B.tolist()):
-        rows_B = (group_B == group) & ~rewards_B.isnan()
-        if rows_B.sum() > 1:
-            rewards = rewards_B[rows_B]
-            advantages_B[rows_B] = (rewards - rewards.mean()) / (rewards.std() + 1e-4 if scale == "std" else 1.0)
-    return advantages_B
+    if baseline not in ("mean", "leave-one-out") or scale not in ("none", "std"):
+        raise ValueError(
+            f"baseline={baseline!r} and scale={scale!r} is not offered. "
+            "Choose 'mean' or 'leave-one-out', and 'none' or 'std'."
+        )
+    count = len(rewards_G)
+    if count < 2:
+        return torch.zeros_like(rewards_G)
+    advantages_G = rewards_G - rewards_G.mean()
+    if baseline == "leave-one-out":
+        advantages_G = advantages_G * count / (count - 1)
+    return advantages_G / (rewards_G.std() + 1e-4) if scale == "std" else advantages_G
 
 
-def policy_gradient_loss(
-    logprobs_BT: Tensor,
-    old_logprobs_BT: Tensor,
-    advantages_B: Tensor,
-    clip_low: float,
-    clip_high: float,
-    dual_clip: float | None,
+def importance_ratio(logprobs_N: Tensor, old_logprobs_N: Tensor) -> Tensor:
+    """Return exp(logprob - old logprob), in [exp(-20), exp(20)] so that it is finite. The old side is detached."""
+    return (logprobs_N - old_logprobs_N.detach()).clamp(-20, 20).exp()
+
+
+def importance_weight(logprobs_N: Tensor, old_logprobs_N: Tensor, limit: float) -> Tensor:
+    """Return min(importance ratio, `limit`), detached: truncated importance sampling. SDPO's limit is 2."""
+    return importance_ratio(logprobs_N.detach(), old_logprobs_N).clamp(max=limit)
+
+
+def sequence_mean(values_N: Tensor, sequence_N: Tensor, count: int) -> Tensor:
+    """Replace each value by the mean of its sequence.
+
+    Args:
+        values_N: Of tokens.
+        sequence_N: The number of each token's sequence, in [0, `count`).
+        count: Of sequences, B.
+    """
+    sums_B = values_N.new_zeros(count).index_add(0, sequence_N, values_N)
+    tokens_B = torch.bincount(sequence_N, minlength=count).clamp(min=1)
+    return (sums_B / tokens_B)[sequence_N]
+
+
+def clipped_loss(
+    ratio_N: Tensor, advantages_N: Tensor, clip_low: float, clip_high: float, dual_clip: float | None
 ) -> Tensor:
-    """GRPO's clipped surrogate, with DAPO's two clips.
+    """PPO's clipped surrogate, as GRPO has it, with uneven clips and a dual clip.
 
     L = max(-ratio A, -clip(ratio, 1 - low, 1 + high) A), and L <= -c A where A < 0 (DeepSeekMath, equation 3; DAPO,
-    section 3.1; the dual clip is that of arXiv 1912.09729). On the policy that sampled its gradient is REINFORCE's.
+    section 3.1; arXiv 1912.09729). On the policy that sampled its gradient is REINFORCE's.
 
     Args:
-        logprobs_BT: Of the sampled tokens under the policy that learns. Carries the gradient.
-        old_logprobs_BT: Under the policy that sampled. Detached.
-        advantages_B: One for all tokens of an attempt. Detached.
+        ratio_N: `importance_ratio`; for GSPO its sequence's value, with the gradient of the token's. Carries it.
+        advantages_N: One for all tokens of an attempt. Detached.
         clip_low: Nothing is gained by pushing the ratio below 1 - this; 0.2 in the papers.
         clip_high: Nor above 1 + this; 0.2 in GRPO, 0.28 in DAPO.
         dual_clip: c > 1 bounds the loss of a bad action that became much likelier; 3 is usual, None sets no bound.
 
     Returns:
-        loss_BT, unmasked.
+        loss_N.
     """
-    ratio_BT = importance_ratio(logprobs_BT, old_logprobs_BT)
-    advantages_B1 = advantages_B.detach()[:, None]
-    clipped_BT = ratio_BT.clamp(1 - clip_low, 1 + clip_high)
-    loss_BT = torch.maximum(-ratio_BT * advantages_B1, -clipped_BT * advantages_B1)
+    advantages_N = advantages_N.detach()
+    clipped_N = ratio_N.clamp(1 - clip_low, 1 + clip_high)
+    loss_N = torch.maximum(-ratio_N * advantages_N, -clipped_N * advantages_N)
     if dual_clip is None:
-        return loss_BT
-    return torch.where(advantages_B1 < 0, torch.minimum(loss_BT, -dual_clip * advantages_B1), loss_BT)
+        return loss_N
+    return torch.where(advantages_N < 0, torch.minimum(loss_N, -dual_clip * advantages_N), loss_N)
 
 
-def importance_ratio(logprobs_BT: Tensor, old_logprobs_BT: Tensor) -> Tensor:
-    """Return exp(logprob - old logprob), in [exp(-20), exp(20)] so that it is finite. The old side is detached."""
-    return (logprobs_BT - old_logprobs_BT.detach()).clamp(-20, 20).exp()
+def cispo_loss(logprobs_N: Tensor, ratio_N: Tensor, advantages_N: Tensor, clip_high: float) -> Tensor:
+    """REINFORCE with a truncated importance weight, so that no token loses its gradient (MiniMax-M1, equation 4).
 
-
-def importance_weight(logprobs_BT: Tensor, old_logprobs_BT: Tensor, limit: float) -> Tensor:
-    """Return min(importance ratio, `limit`), detached: truncated importance sampling. SDPO's limit is 2."""
-    return importance_ratio(logprobs_BT.detach(), old_logprobs_BT).clamp(max=limit)
-
-
-def keep_top(student_logits_BTV: Tensor, teacher_logits_BTV: Tensor, k: int, tail: bool) -> tuple[Tensor, Tensor]:
-    """Reduce two distributions over the vocabulary to the student's `k` likeliest tokens, as SDPO does to save memory.
+    L = -stopgrad(min(ratio, 1 + high)) A log p, with no lower clip, as in the paper's experiments.
 
     Args:
-        student_logits_BTV: At the sampling temperature. Carries the gradient.
-        teacher_logits_BTV: Of the same tokens, as the teacher reads them. Detached.
-        k: At least 1; the whole vocabulary where that is smaller.
-        tail: Whether the rest of the mass becomes one more category, the last. If not, the kept ones are renormalised,
-            and what either side thinks of the rest is lost.
+        logprobs_N: Of the sampled tokens. Carries the gradient.
+        ratio_N: `importance_ratio`. Detached.
+        advantages_N: One for all tokens of an attempt. Detached.
+        clip_high: The weight is at most 1 + this.
 
     Returns:
-        student_logprobs_BTK, teacher_logprobs_BTK: distributions over the same k (+ 1 with `tail`) categories.
+        loss_N.
     """
-    teacher_logits_BTV = teacher_logits_BTV.detach()
-    top_logits_BTK, top_BTK = student_logits_BTV.topk(min(k, student_logits_BTV.shape[-1]))
-    # Each side is normalised by its own sum over the whole vocabulary.
-    student_BTK = top_logits_BTK - student_logits_BTV.logsumexp(-1, keepdim=True)
-    teacher_BTK = teacher_logits_BTV.gather(-1, top_BTK) - teacher_logits_BTV.logsumexp(-1, keepdim=True)
-    complete = _add_tail if tail else _renormalise
-    return complete(_floor(student_BTK)), complete(_floor(teacher_BTK))
+    return -(ratio_N.clamp(max=1 + clip_high) * advantages_N).detach() * _floor(logprobs_N)
 
 
-def divergence(student_logprobs_BTK: Tensor, teacher_logprobs_BTK: Tensor, alpha: float) -> Tensor:
+def k3(logprobs_N: Tensor, reference_logprobs_N: Tensor) -> Tensor:
+    """Estimate KL(policy || reference) from sampled tokens: r - 1 - log r with r = reference / policy, at least 0.
+
+    The third estimator of Schulman (DeepSeekMath, equation 4): unbiased in value over tokens drawn from the policy. Its
+    expected gradient is that of KL(reference || policy), here as wherever it is differentiated.
+    """
+    distance_N = (reference_logprobs_N.detach() - logprobs_N).clamp(-20, 20)
+    return distance_N.expm1() - distance_N
+
+
+def complete(logprobs_NK: Tensor, tail: bool) -> Tensor:
+    """Make a distribution of the log-probabilities of some categories.
+
+    With `tail` the rest of the mass becomes one more category, the last: log(1 - mass), with the mass at least 1e-7
+    below 1, as closer float32 does not tell it from 1. Without, the kept ones are renormalised, and what either side
+    thinks of the rest is lost.
+    """
+    logprobs_NK = _floor(logprobs_NK)
+    log_mass_N1 = logprobs_NK.logsumexp(-1, keepdim=True)
+    if not tail:
+        return logprobs_NK - log_mass_N1
+    return torch.cat([logprobs_NK, (-log_mass_N1.clamp(max=-1e-7).expm1()).log()], dim=-1)
+
+
+def divergence(
+    student_logprobs_NK: Tensor, teacher_logprobs_NK: Tensor, alpha: float, advantage_clip: float | None = None
+) -> Tensor:
     """Divergence of the student S from the teacher T, exact over the last axis (SDPO; its equation 1 has `alpha` = 1).
 
     At `alpha` = 0 it is the forward KL(T||S), at 1 the reverse KL(S||T), and between them the generalised
     Jensen-Shannon divergence (1 - alpha) KL(S||M) + alpha KL(T||M) with M = (1 - alpha) S + alpha T, at most log 2.
     That tends to 0 at both ends, so `alpha` cannot be annealed into either.
 
+    Its gradient is a policy gradient over every category at once: sum of -A S dlog S. The advantage A is -dD/dS, up to
+    a constant that weighs nothing: log(T / S) for the reverse KL, T / S for the forward (a ratio around 1, not nats),
+    (1 - alpha) log(M / S) between. `advantage_clip` bounds it.
+
     Args:
-        student_logprobs_BTK: A distribution over the last axis. Carries the gradient.
-        teacher_logprobs_BTK: Over the same categories. Detached.
+        student_logprobs_NK: A distribution over the last axis. Carries the gradient.
+        teacher_logprobs_NK: Over the same categories. Detached.
         alpha: In [0, 1].
+        advantage_clip: Bound on the magnitude of the advantage, None for none. It changes the gradient, not the value.
 
     Returns:
-        divergence_BT, at least 0 up to rounding, unmasked.
+        divergence_N, at least 0 up to rounding.
 
     Raises:
         ValueError: `alpha` is out of range.
     """
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha={alpha} must lie in [0, 1]: 0 is the forward KL(T||S), 1 the reverse KL(S||T).")
-    student, teacher = _floor(student_logprobs_BTK), _floor(teacher_logprobs_BTK.detach())
-    if alpha == 0:
-        return _kl(teacher, student)
-    if alpha == 1:
-        return _kl(student, teacher)
-    mixture = torch.logaddexp(student + math.log1p(-alpha), teacher + math.log(alpha))
-    return (1 - alpha) * _kl(student, mixture) + alpha * _kl(teacher, mixture)
+    student, teacher = _floor(student_logprobs_NK), _floor(teacher_logprobs_NK.detach())
+    if alpha in (0, 1):
+        mixture = teacher
+        value = _kl(teacher, student) if alpha == 0 else _kl(student, teacher)
+    else:
+        mixture = torch.logaddexp(student + math.log1p(-alpha), teacher + math.log(alpha))
+        value = (1 - alpha) * _kl(student, mixture) + alpha * _kl(teacher, mixture)
+    if advantage_clip is None:
+        return value
+    with torch.no_grad():
+        distance = mixture - student
+        advantage = distance.exp() if alpha == 0 else distance * (1 - alpha if alpha < 1 else 1)
+        weight = student.exp() * advantage.clamp(-advantage_clip, advantage_clip)
+    surrogate = -(weight * student).sum(-1)
+    return value.detach() + (surrogate - surrogate.detach())
 
 
-def sampled_token_loss(student_logprobs_BT: Tensor, teacher_logprobs_BT: Tensor) -> Tensor:
-    """Reverse KL seen through the sampled token alone: REINFORCE with the advantage log T - log S.
+def sampled_token_loss(logprobs_N: Tensor, advantages_N: Tensor, advantage_clip: float | None = None) -> Tensor:
+    """Reverse KL seen through the sampled token alone: REINFORCE with the advantage `teacher_gap`.
 
-    L = stopgrad(log S - log T) log S. Over tokens drawn from the student its expected gradient is that of KL(S||T);
+    L = -stopgrad(log T - log S) log S. Over tokens drawn from the student its expected gradient is that of KL(S||T);
     its value means nothing.
 
     Args:
-        student_logprobs_BT: Of the sampled tokens. Carries the gradient, in the second factor only.
-        teacher_logprobs_BT: Of the same tokens. Detached.
+        logprobs_N: Of the sampled tokens under the student. Carries the gradient.
+        advantages_N: The `teacher_gap` of each token, or its mean over each sequence. Detached.
+        advantage_clip: Bound on the magnitude of the advantage, in nats; None for none.
 
     Returns:
-        loss_BT, unmasked.
+        loss_N.
     """
-    student_BT, teacher_BT = _floor(student_logprobs_BT), _floor(teacher_logprobs_BT)
-    return (student_BT - teacher_BT).detach() * student_BT
+    if advantage_clip is not None:
+        advantages_N = advantages_N.clamp(-advantage_clip, advantage_clip)
+    return -advantages_N.detach() * _floor(logprobs_N)
+
+
+def teacher_gap(student_logprobs_N: Tensor, teacher_logprobs_N: Tensor) -> Tensor:
+    """Return log T - log S of the sampled tokens, detached: what the teacher likes better than the student did."""
+    return (_floor(teacher_logprobs_N) - _floor(student_logprobs_N)).detach()
 
 
 def _floor(logprobs: Tensor) -> Tensor:
@@ -201,13 +247,3 @@ def _floor(logprobs: Tensor) -> Tensor:
 
 def _kl(p: Tensor, q: Tensor) -> Tensor:
     return (p.exp() * (p - q)).sum(-1)
-
-
-def _add_tail(logprobs: Tensor) -> Tensor:
-    """Append log(1 - mass), with the mass at least 1e-7 below 1: closer, float32 does not tell it from 1."""
-    log_mass = logprobs.logsumexp(-1, keepdim=True).clamp(max=-1e-7)
-    return torch.cat([logprobs, (-log_mass.expm1()).log()], dim=-1)
-
-
-def _renormalise(logprobs: Tensor) -> Tensor:
-    return logprobs - logprobs.logsumexp(-1, keepdim=True)

@@ -1,88 +1,101 @@
-"""The policy: a causal language model that samples actions and scores them. The only file that knows transformers.
+"""The policy: a causal language model that samples actions and scores them.
 
-A name carries its axes: B rows, P prompt tokens, T action tokens, V vocabulary. Prompts are padded on the left and
-actions on the right, so that every action begins in the same column; padding is masked and has no position of its own.
-Nothing is ever cut silently: what does not fit the model is a `ValueError`.
+Sampling pads prompts on the left, so that every row's next token stands last. Scoring pads on the right, where nothing
+that is scored can see it, and picks the hidden states of the written tokens, laid end to end: what follows, from the
+output layer on, knows no padding. Nothing is ever cut silently: what does not fit the model is a `ValueError`.
 """
 
 import copy
 import inspect
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Self, cast
+from typing import Any, Self
 
-import tokenizers
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, Qwen3Config, Qwen3ForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 from transformers import PreTrainedTokenizerBase as Tokenizer
-from transformers import PreTrainedTokenizerFast as FastTokenizer
 from transformers.utils import logging
 
-from sdpo_agent.losses import inside
-
-PLAIN_TEMPLATE = (
-    "{{ bos_token or '' }}{% for message in messages %}{{ message.role }}: {{ message.content }}\n\n{% endfor %}"
-    "{% if add_generation_prompt %}assistant:{% endif %}"
-)
-"""For a tokenizer without a chat template, as base models have."""
-
-SMALL_TEMPLATE = (
-    "{% for message in messages %}{% if message.role == 'system' %}<|system|>{% elif message.role == 'assistant' %}"
-    "<|assistant|>{% else %}<|user|>{% endif %}{{ message.content }}<|end|>{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
-)
-"""For `Policy.small`. Special tokens stand whole in it: sanitising finds no token that a template puts together."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sampled:
-    """One sampled action: what a `sdpo_agent.attempt.Turn` remembers of it, and described there."""
-
-    token_ids: tuple[int, ...]
-    logprobs: tuple[float, ...]
-    text: str
-    cut_short: bool
+from sdpo_agent.attempt import Conversation, Turn
+from sdpo_agent.chat import Chat, Script
+from sdpo_agent.head import Head, Hidden, pick
+from sdpo_agent.small import byte_tokenizer, qwen3
+from sdpo_envs.errors import require
 
 
 class Policy:
     """A causal language model and its tokenizer.
 
-    Attributes:
-        model: Moved to the first GPU, or the CPU, unless told where. Always in evaluation mode: with dropout, what is
-            trained would not be what was sampled.
+    Args:
+        model: Of the transformers library, or LoRA around it by peft. Moved to the first GPU, or the CPU, unless told
+            where. Its dropout is turned off for good: with it, what is trained would not be what was sampled.
         tokenizer: Its own.
-        stop_ids: The tokens that end an action: those of the generation settings and the tokenizer's end token.
-        max_positions: The longest prompt and action together, in tokens; infinite where the model names no limit.
+        device: Where to.
+        autocast: The type to compute in, such as bfloat16, while the weights keep theirs; None for theirs.
+        recompute: Whether activations are computed again in the backward pass, to save memory.
+
+    Attributes:
+        model: The model as it was given.
+        chat: Writes conversations in its tokens.
+        max_positions: The longest context and action together, in tokens; infinite where the model names no limit.
 
     Raises:
-        ValueError: the model takes no position ids, so that prompts of unequal length cannot be read side by side.
+        ValueError: the model takes no position ids, so that prompts of unequal length cannot be read side by side; or
+            what it does after its last layer is not known.
     """
 
-    def __init__(self, model: PreTrainedModel, tokenizer: Tokenizer, device: str | torch.device | None = None) -> None:
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        if "position_ids" not in inspect.signature(model.forward).parameters:
-            raise ValueError(f"{type(model).__name__} takes no position_ids; choose a model that does, such as Qwen3.")
-        self.model = nn.Module.to(model, device).train(False)
-        self.max_positions: float = getattr(model.config.get_text_config(), "max_position_embeddings", math.inf)
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Tokenizer,
+        device: str | torch.device | None = None,
+        *,
+        autocast: torch.dtype | None = None,
+        recompute: bool = False,
+    ) -> None:
+        self.model: Any = model
         self.tokenizer = tokenizer
-        ends = model.generation_config.eos_token_id if model.generation_config else None
+        self.autocast = autocast
+        self.recompute = recompute
+        nn.Module.to(model, device or ("cuda" if torch.cuda.is_available() else "cpu")).train(False)
+        if "position_ids" not in inspect.signature(self.core.forward).parameters:
+            raise ValueError(f"{type(self.core).__name__} takes no position_ids; choose a model that does, like Qwen3.")
+        for module in self.core.modules():
+            _turn_off_dropout(module)
+        if recompute:
+            self.core.gradient_checkpointing_enable({"use_reentrant": False})
+        self.max_positions: float = getattr(self.core.config.get_text_config(), "max_position_embeddings", math.inf)
+        ends = self.core.generation_config.eos_token_id if self.core.generation_config else None
         ends = ends if isinstance(ends, list) else [ends]
-        self.stop_ids = frozenset(token for token in [*ends, tokenizer.eos_token_id] if token is not None)
+        stops = frozenset(token for token in [*ends, tokenizer.eos_token_id] if token is not None)
+        self.chat = Chat(tokenizer, stops)
+        self._require_known_head()
 
     @classmethod
     def load(
-        cls, source: str | Path, *, device: str | torch.device | None = None, dtype: torch.dtype = torch.float32
+        cls,
+        source: str | Path,
+        *,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype = torch.float32,
+        autocast: torch.dtype | None = None,
+        recompute: bool = False,
     ) -> Self:
         """Load a folder written by `save`, or a model of the Hugging Face hub, such as ``"Qwen/Qwen3-0.6B"``.
 
-        The weights are float32 unless told otherwise: bfloat16 rounds the updates of a small learning rate away.
+        The weights are float32 unless told otherwise: bfloat16 rounds the updates of a small learning rate away. To
+        compute in bfloat16 and keep float32 weights, use `autocast`.
         """
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
-        return cls(model, AutoTokenizer.from_pretrained(source), device)
+        if (Path(source) / "adapter_config.json").exists():
+            lora = require("peft", "lora").AutoPeftModelForCausalLM
+            model = lora.from_pretrained(source, is_trainable=True, dtype=dtype)
+        else:
+            model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
+        return cls(model, AutoTokenizer.from_pretrained(source), device, autocast=autocast, recompute=recompute)
 
     @classmethod
     def small(
@@ -109,25 +122,38 @@ class Policy:
             max_positions: The longest prompt and action together, in tokens.
             device: As for `load`.
         """
-        tokenizer = _byte_tokenizer(texts, vocab_size)
-        config = Qwen3Config(
-            vocab_size=len(tokenizer),
-            hidden_size=hidden,
-            intermediate_size=3 * hidden,
-            num_hidden_layers=layers,
-            num_attention_heads=heads,
-            num_key_value_heads=heads,
-            head_dim=hidden // heads,
-            max_position_embeddings=max_positions,
-            tie_word_embeddings=True,
-            eos_token_id=tokenizer.eos_token_id,
-        )
+        tokenizer = byte_tokenizer(texts, vocab_size)
+        size = {"hidden": hidden, "layers": layers, "heads": heads, "max_positions": max_positions}
+        return cls(qwen3(len(tokenizer), tokenizer.eos_token_id, seed=seed, **size), tokenizer, device)
+
+    def with_lora(
+        self, rank: int, *, alpha: float | None = None, targets: str | list[str] = "all-linear", seed: int = 0
+    ) -> Self:
+        """Put low-rank adapters (arXiv 2106.09685) on the model, in place, and train nothing else.
+
+        Args:
+            rank: Of the adapters.
+            alpha: Their scale is alpha / rank; None takes 2 * rank.
+            targets: The layers, as peft names them; never the output layer.
+            seed: Of the factor that is not zero; the global generator is left as it was.
+
+        Returns:
+            A policy around the same weights. They equal the model's until it is trained.
+        """
+        peft = require("peft", "lora")
+        config = peft.LoraConfig(r=rank, lora_alpha=alpha or 2 * rank, target_modules=targets, task_type="CAUSAL_LM")
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            return cls(Qwen3ForCausalLM(config), tokenizer, device)
+            model = peft.get_peft_model(self.model, config)
+        return type(self)(model, self.tokenizer, self.device, autocast=self.autocast, recompute=self.recompute)
+
+    @property
+    def core(self) -> Any:
+        """The causal language model itself, adapters in place."""
+        return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
 
     def save(self, folder: str | Path) -> None:
-        """Write the model and the tokenizer so that `load` reads them."""
+        """Write the model, or its adapters, and the tokenizer so that `load` reads them."""
         shown = logging.is_progress_bar_enabled()
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # its bars would tear the training loop's
         self.model.save_pretrained(folder)
@@ -135,198 +161,240 @@ class Policy:
         if shown:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
-    def copy(self) -> Self:
-        """Return a policy with weights of its own, equal now: where a teacher starts."""
-        return type(self)(copy.deepcopy(self.model), self.tokenizer, self.device)
+    def restore(self, folder: str | Path) -> None:
+        """Take up the weights of a policy of the same kind that was saved."""
+        if self.adapters:
+            peft = require("peft", "lora")
+            peft.set_peft_model_state_dict(self.model, peft.load_peft_weights(str(folder), device=str(self.device)))
+        else:
+            self.model.load_state_dict(type(self).load(folder, device=self.device).model.state_dict())
 
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """Yield the weights, in an order that copies share."""
-        yield from self.model.parameters()
+    def copy(self) -> Self:
+        """Return a policy with weights of its own, equal now, adapters merged into them: where a teacher starts."""
+        model = copy.deepcopy(self.model)
+        model = model.merge_and_unload() if self.adapters else model
+        return type(self)(model, self.tokenizer, self.device, autocast=self.autocast, recompute=self.recompute)
+
+    @property
+    def adapters(self) -> dict[str, Any]:
+        """The layers that carry adapters, by name; none without LoRA."""
+        return {name: layer for name, layer in self.core.named_modules() if hasattr(layer, "get_delta_weight")}
+
+    def without_adapters(self) -> AbstractContextManager[Any]:
+        """Return a context in which the adapters are off."""
+        context: AbstractContextManager[Any] = self.model.disable_adapter() if self.adapters else nullcontext()
+        return context
+
+    def trainable(self) -> list[nn.Parameter]:
+        """Return the weights that are trained: all, or the adapters alone."""
+        return [weight for weight in self.model.parameters() if weight.requires_grad]
+
+    def merged(self) -> Iterator[Tensor]:
+        """Yield the weights with the product of each adapter added, in the order of ``copy().merged()``."""
+        for name, weight in self.core.named_parameters():
+            place, _, last = name.rpartition(".base_layer.")
+            if ".lora_" not in name:
+                layer = self.core.get_submodule(place) if last == "weight" else None
+                added = [layer.get_delta_weight(adapter) for adapter in layer.active_adapters] if layer else []
+                yield sum(added, weight.detach())
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return next(self.parameters()).device
+        device: torch.device = next(iter(self.model.parameters())).device
+        return device
 
-    def prompt_ids(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
-        """Write a conversation as tokens, up to where the policy's answer begins.
+    def fits(self, conversation: Conversation, max_tokens: int) -> bool:
+        """Return whether there is room for an action after `conversation`."""
+        return len(self.chat.context_ids(conversation)) + max_tokens <= self.max_positions
 
-        The tokenizer's chat template is used, with thinking off where it can be turned off, and `PLAIN_TEMPLATE` if it
-        has none. Special tokens inside a message are read as plain text, so that no output of a program can end a turn
-        and speak for somebody else. Lone surrogates become ``?``.
+    def write(
+        self, conversations: Sequence[Conversation], *, max_tokens: int, temperature: float, seeds: Sequence[int]
+    ) -> list[Turn]:
+        """Sample one action per conversation, all in one batch, from the whole distribution.
 
         Args:
-            messages: Each with a ``"role"`` (system, user or assistant) and its ``"content"``.
-        """
-        ids = self.tokenizer.apply_chat_template(
-            [{key: _writable(text) for key, text in message.items()} for message in messages],
-            chat_template=None if self.tokenizer.chat_template else PLAIN_TEMPLATE,
-            add_generation_prompt=True,
-            enable_thinking=False,
-            sanitize_control_tokens=True,
-            return_dict=False,
-        )
-        return cast(list[int], ids)
+            conversations: What is read.
+            max_tokens: The longest action, its end token included.
+            temperature: Divides the logits; at 0 the likeliest token is taken, with log-probability 0.
+            seeds: One per conversation. What is drawn follows from it, whatever stands beside it in the batch.
 
-    def answer_ids(self, text: str) -> list[int]:
-        """Write `text` as the tokens of a finished action, its end token last; special tokens in it are plain text."""
-        ids = self.tokenizer.encode(_writable(text), add_special_tokens=False, split_special_tokens=True)
-        return [*ids, cast(int, self.tokenizer.eos_token_id)]
+        Raises:
+            ValueError: a conversation leaves no room for `max_tokens`, or that is less than 1.
+        """
+        prompts = [self.chat.context_ids(conversation) for conversation in conversations]
+        drawn = self.sample(prompts, max_tokens, temperature, seeds)
+        return [self._turn(*pair) for pair in zip(conversations, drawn, strict=True)]
 
     @torch.no_grad()
     def sample(
-        self,
-        prompts: Sequence[Sequence[int]],
-        max_tokens: int,
-        temperature: float = 1.0,
-        generator: torch.Generator | None = None,
-    ) -> list[Sampled]:
-        """Sample one action per prompt, all in one batch, from the whole distribution.
-
-        Args:
-            prompts: Token ids, at least one each.
-            max_tokens: The longest action, its end token included.
-            temperature: Divides the logits; at 0 the likeliest token is taken, with log-probability 0.
-            generator: The randomness, on the policy's device. None draws from the global one.
-
-        Raises:
-            ValueError: a prompt is empty or leaves no room for `max_tokens`, or that is less than 1.
-        """
+        self, prompts: Sequence[Sequence[int]], max_tokens: int, temperature: float, seeds: Sequence[int]
+    ) -> list[tuple[list[int], list[float]]]:
+        """Sample tokens after each prompt, as `write` does; return them, and their log-probabilities, nats."""
         if max_tokens < 1:
             raise ValueError(f"max_tokens={max_tokens} must be at least 1.")
         self._require_room(prompts, [max_tokens] * len(prompts))
-        ids, mask = pad(prompts, left=True, device=self.device)
-        positions, cache = _positions(mask), None
-        stops = torch.tensor(sorted(self.stop_ids), dtype=torch.long, device=self.device)
-        running_B = torch.ones(len(prompts), dtype=torch.bool, device=self.device)
-        steps: list[tuple[Tensor, Tensor]] = []
-        while len(steps) < max_tokens and running_B.any():
-            output = self.model(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=positions,
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
-            token_B, logprob_B = _draw(output.logits[:, -1].float(), temperature, generator)
-            steps.append((token_B, logprob_B))
-            running_B &= ~torch.isin(token_B, stops)  # a finished row runs on beside the others; `_cut` drops the rest
-            ids, positions, cache = token_B[:, None], positions[:, -1:] + 1, output.past_key_values
-            mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
-        tokens_BT, logprobs_BT = (torch.stack(column, dim=1).tolist() for column in zip(*steps, strict=True))
-        return [self._cut(*row) for row in zip(tokens_BT, logprobs_BT, strict=True)]
+        self.model.train(False)
+        noise_BT = torch.stack([_noise(seed, max_tokens) for seed in seeds]).to(self.device)
+        stops = torch.tensor(sorted(self.chat.stop_ids), dtype=torch.long, device=self.device)
+        token_BT, logprob_BT = torch.zeros_like(noise_BT, dtype=torch.long), torch.zeros_like(noise_BT)
+        rows = torch.arange(len(prompts), device=self.device)  # those still in the batch
+        running = torch.ones_like(rows, dtype=torch.bool)
+        cache = DynamicCache(config=self.core.config)
+        logits, mask, positions = self._read(prompts, cache)
+        for step in range(max_tokens):
+            token, logprob = _draw(logits, temperature, noise_BT[rows, step])
+            token_BT[rows, step], logprob_BT[rows, step] = token, logprob.double()
+            running &= ~torch.isin(token, stops)  # a finished row runs on beside the others; `_cut` drops the rest
+            if not running.any() or step + 1 == max_tokens:
+                break
+            if 2 * running.sum() <= len(running):  # the finished rows are the most: go on without them
+                cache.batch_select_indices(running.nonzero()[:, 0])
+                rows, token, positions, mask = (each[running] for each in (rows, token, positions, mask))
+                running = running[running]
+            positions, mask = positions + 1, torch.cat([mask, mask[:, -1:]], dim=1)
+            logits = self._next_logits(token[:, None], mask, positions, cache)
+        return [self._cut(*row) for row in zip(token_BT.tolist(), logprob_BT.tolist(), strict=True)]
 
-    def action_logits(
-        self, prompts: Sequence[Sequence[int]], actions: Sequence[Sequence[int]], temperature: float = 1.0
-    ) -> tuple[Tensor, Tensor]:
-        """Score the whole vocabulary at each token of each action, as it follows its prompt.
+    def scores(self, scripts: Sequence[Script], temperature: float = 1.0) -> Hidden:
+        """Read `scripts` and return the scores of their written tokens, end to end.
 
         Args:
-            prompts: Token ids, at least one each. A teacher reads other prompts before the same actions.
-            actions: Token ids.
+            scripts: Of any lengths; those of like length waste the least.
             temperature: Divides the logits; that of the sampling.
 
         Returns:
-            logits_BTV, float32, with a gradient unless under `torch.no_grad`, and mask_BT, bool, where T is the longest
-            action. Outside the mask the logits are finite and mean nothing.
+            The scores of N tokens, with a gradient unless under `torch.no_grad`.
 
         Raises:
-            ValueError: a prompt is empty, a pair is longer than the model reads, or `temperature` is not positive.
+            ValueError: a script is longer than the model reads or scores its first token, or `temperature` is not
+                positive.
         """
         if temperature <= 0:
             raise ValueError(f"temperature={temperature} must be positive: at 0 one action has all the probability.")
-        self._require_room(prompts, list(map(len, actions)))
-        ids_BP, prompt_mask_BP = pad(prompts, left=True, device=self.device)
-        ids_BT, mask_BT = pad(actions, device=self.device)
-        ids, mask = torch.cat([ids_BP, ids_BT], dim=1), torch.cat([prompt_mask_BP, mask_BT], dim=1)
-        keep = ids_BT.shape[1] + 1  # a position predicts the token after it, so the first stands in the prompt
-        output = self.model(
-            input_ids=ids, attention_mask=mask, position_ids=_positions(mask), use_cache=False, logits_to_keep=keep
+        self._require_room(
+            [script.token_ids[: min(script.written, default=1)] for script in scripts], [0] * len(scripts)
         )
-        return output.logits[:, :-1].float() / temperature, mask_BT
+        self._require_room([script.token_ids for script in scripts], [0] * len(scripts))
+        self.model.train(self.recompute and torch.is_grad_enabled())
+        ids, _ = pad([script.token_ids for script in scripts], device=self.device)
+        with self._precision():
+            hidden = self.core.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
+        rows = [row for row, script in enumerate(scripts) for _ in script.written]
+        columns = [position - 1 for script in scripts for position in script.written]  # each predicts the next
+        return Hidden(hidden[rows, columns], self._head(temperature))
 
-    def logprobs(
-        self, prompts: Sequence[Sequence[int]], actions: Sequence[Sequence[int]], temperature: float = 1.0
-    ) -> tuple[Tensor, Tensor]:
-        """Return the `token_logprobs` of `action_logits`, and mask_BT."""
-        logits_BTV, mask_BT = self.action_logits(prompts, actions, temperature)
-        return token_logprobs(logits_BTV, actions), mask_BT
+    def logprobs(self, scripts: Sequence[Script], temperature: float = 1.0) -> Tensor:
+        """Return the log-probabilities of the written tokens, end to end: logprobs_N, nats, with a gradient.
+
+        It keeps the logits of all of them for the backward pass; a loss over a large vocabulary is `head.minimise`.
+        """
+        scores = self.scores(scripts, temperature)
+        ids = [token for script in scripts for token in script.written_ids]
+        return pick(scores.logits(slice(None)), torch.tensor(ids, dtype=torch.long, device=self.device))
+
+    def _read(self, prompts: Sequence[Sequence[int]], cache: DynamicCache) -> tuple[Tensor, Tensor, Tensor]:
+        """Read the prompts, equal ones once; return the logits after each, the mask and the last positions."""
+        unique = {tuple(prompt): number for number, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
+        which_B = torch.tensor([unique[tuple(prompt)] for prompt in prompts], device=self.device)
+        ids, mask = pad(list(unique), left=True, device=self.device)
+        positions = (mask.long().cumsum(dim=1) - 1).clamp(min=0)
+        logits = self._next_logits(ids, mask, positions, cache)
+        cache.batch_select_indices(which_B)
+        return logits[which_B], mask[which_B], positions[which_B, -1:]
+
+    def _next_logits(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache) -> Tensor:
+        name = "cache" if "cache" in inspect.signature(self.core.forward).parameters else "past_key_values"
+        with self._precision():
+            output = self.core(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=positions,
+                use_cache=True,
+                logits_to_keep=1,
+                **{name: cache},
+            )
+        logits: Tensor = output.logits[:, -1].float()
+        return logits
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        return nullcontext() if self.autocast is None else torch.autocast(self.device.type, self.autocast)
+
+    def _head(self, temperature: float) -> Head:
+        config = self.core.config.get_text_config()
+        scale = getattr(config, "logit_scale", None) or 1 / (getattr(config, "logits_scaling", None) or 1)
+        cap = getattr(config, "final_logit_softcapping", None) or math.inf
+        return Head(self.core.get_output_embeddings(), temperature, scale, cap, self.autocast)
+
+    @torch.no_grad()
+    def _require_known_head(self) -> None:
+        """Compare the logits that the model makes with those that are computed here."""
+        layer = self.core.get_output_embeddings()
+        known = type(layer) is nn.Linear
+        if known:
+            ids = torch.tensor([[0, 1]], device=self.device)
+            theirs = self.core(input_ids=ids, use_cache=False).logits[0].float()
+            hidden = self.core.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state[0]
+            ours = Hidden(hidden, self._head(1.0)).logits(slice(None))
+            known = torch.allclose(ours, theirs, rtol=0.05, atol=0.05 * float(theirs.abs().max()))
+        if not known:
+            raise ValueError(
+                f"{type(self.core).__name__} does more after its last hidden states than a linear layer, a scale and a "
+                "soft cap. Choose another model, and put no adapter on the output layer."
+            )
 
     def _require_room(self, prompts: Sequence[Sequence[int]], action_lengths: Sequence[int]) -> None:
-        limit = self.max_positions
         for row, (prompt, action) in enumerate(zip(map(len, prompts), action_lengths, strict=True)):
             if prompt == 0:
                 raise ValueError(f"Prompt {row} is empty; the first action token needs at least one token to follow.")
-            if prompt + action > limit:
+            if prompt + action > self.max_positions:
                 raise ValueError(
-                    f"Row {row} has a prompt of {prompt} tokens and an action of up to {action}, but the model reads "
-                    f"{limit} positions. Write a shorter prompt, or allow fewer action tokens."
+                    f"Row {row} has {prompt} tokens and an action of up to {action} more, but the model reads "
+                    f"{self.max_positions} positions. Write a shorter prompt, or allow fewer action tokens."
                 )
 
-    def _cut(self, token_ids: list[int], logprobs: list[float]) -> Sampled:
+    def _cut(self, token_ids: list[int], logprobs: list[float]) -> tuple[list[int], list[float]]:
         """End a row after its first end token."""
-        end = next((t for t, token in enumerate(token_ids, start=1) if token in self.stop_ids), None)
-        text = self.tokenizer.decode(token_ids[:end], skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return Sampled(tuple(token_ids[:end]), tuple(logprobs[:end]), cast(str, text), cut_short=end is None)
+        end = next((t for t, token in enumerate(token_ids, start=1) if token in self.chat.stop_ids), None)
+        return token_ids[:end], logprobs[:end]
+
+    def _turn(self, conversation: Conversation, drawn: tuple[list[int], list[float]]) -> Turn:
+        ids, logprobs = drawn
+        text = str(self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+        cut_short = ids[-1] not in self.chat.stop_ids
+        return Turn(conversation.observation, text, tuple(ids), tuple(logprobs), cut_short, conversation.system)
 
 
 def pad(
-    rows: Sequence[Sequence[float]],
-    *,
-    left: bool = False,
-    dtype: torch.dtype = torch.long,
-    device: torch.device | None = None,
+    rows: Sequence[Sequence[int]], *, left: bool = False, device: torch.device | None = None
 ) -> tuple[Tensor, Tensor]:
     """Stack rows of unequal length, with zeros after them, or before them if `left`. Returns them and a bool mask."""
     side = "left" if left else "right"
-    tensors = [torch.tensor(row, dtype=dtype) for row in rows]
+    tensors = [torch.tensor(row, dtype=torch.long) for row in rows]
     masks = [torch.ones(len(row), dtype=torch.bool) for row in rows]
     padded, mask = (pad_sequence(column, batch_first=True, padding_side=side) for column in (tensors, masks))
     return padded.to(device), mask.to(device)
 
 
-def token_logprobs(logits_BTV: Tensor, actions: Sequence[Sequence[int]]) -> Tensor:
-    """Pick the log-probabilities of the action tokens out of `Policy.action_logits`.
-
-    Returns:
-        logprobs_BT, nats; 0, with a gradient of 0, after the end of an action.
-    """
-    ids_BT, mask_BT = pad(actions, device=logits_BTV.device)
-    picked_BT = logits_BTV.gather(-1, ids_BT[..., None])[..., 0] - logits_BTV.logsumexp(-1)
-    return inside(picked_BT, mask_BT)
+def _noise(seed: int, count: int) -> Tensor:
+    """Draw `count` numbers of [0, 1), in float64, which follow from `seed` on every device."""
+    return torch.rand(count, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
-def _writable(text: str) -> str:
-    """Replace lone surrogates, which no tokenizer takes, by ``?``."""
-    return text.encode(errors="replace").decode()
-
-
-def _positions(mask: Tensor) -> Tensor:
-    """Count the tokens of each row from 0, whatever padding stands around them."""
-    return (mask.long().cumsum(dim=1) - 1).clamp(min=0)
-
-
-def _draw(logits_BV: Tensor, temperature: float, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-    """Draw a token per row; return the tokens and their log-probabilities."""
+def _draw(logits_BV: Tensor, temperature: float, noise_B: Tensor) -> tuple[Tensor, Tensor]:
+    """Draw a token per row, where the cumulative distribution passes the noise; return it and its log-probability."""
     if temperature == 0:
-        return logits_BV.argmax(-1), torch.zeros_like(logits_BV[:, 0])
+        return logits_BV.argmax(-1), torch.zeros_like(noise_B)
     logprobs_BV = (logits_BV / temperature).log_softmax(-1)
-    token_B1 = torch.multinomial(logprobs_BV.exp(), 1, generator=generator)
+    sums_BV = logprobs_BV.exp().cumsum(-1, dtype=torch.float64)
+    token_B1 = torch.searchsorted(sums_BV, noise_B[:, None] * sums_BV[:, -1:], right=True)
+    token_B1 = token_B1.clamp(max=logits_BV.shape[1] - 1)  # rounding may reach the end of the last step
     return token_B1[:, 0], logprobs_BV.gather(1, token_B1)[:, 0]
 
 
-def _byte_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
-    """Train byte pairs on `texts`. Every byte is a token, so that any text can be written and read back."""
-    bytes_ = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    names = ["<|pad|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"]
-    trainer = tokenizers.trainers.BpeTrainer(
-        vocab_size=vocab_size, special_tokens=names, initial_alphabet=bytes_.alphabet(), show_progress=False
-    )
-    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
-    tokenizer.pre_tokenizer = bytes_
-    tokenizer.decoder = tokenizers.decoders.ByteLevel()
-    tokenizer.train_from_iterator(texts, trainer)
-    return FastTokenizer(  # type: ignore[no-untyped-call]
-        tokenizer_object=tokenizer, pad_token="<|pad|>", eos_token="<|end|>", chat_template=SMALL_TEMPLATE
-    )
+def _turn_off_dropout(module: nn.Module) -> None:
+    if isinstance(module, nn.Dropout):
+        module.p = 0.0
+    for name in ("attention_dropout", "dropout", "activation_dropout"):
+        if isinstance(getattr(module, name, None), float):
+            setattr(module, name, 0.0)

@@ -6,13 +6,17 @@ breaks). The failed attempt itself is not shown, only scored: shown, it anchors 
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
-from sdpo_agent.attempt import Attempt, Turn
+from sdpo_agent.attempt import Attempt, Group
 from sdpo_envs import Outcome
 from sdpo_envs.errors import choose, within
 
+Peer = Literal["random", "first", "shortest", "none"]
+When = Literal["without-peer", "always", "never"]
+
 SOLUTION = "\nCorrect solution:\n\n"
+ATTEMPT = "\nThe following is your unsuccessful earlier attempt:\n\n"
 FEEDBACK = "\nThe following is feedback from your unsuccessful earlier attempt:\n\n"
 INSTRUCTION = "\n\nCorrectly solve the original question."
 CUT_SHORT = (
@@ -25,54 +29,67 @@ _CUT = " [...]"
 
 @dataclass(frozen=True, slots=True)
 class Reprompt:
-    """What goes into the self-teacher's prompt. The defaults are SDPO's.
+    """What goes into the self-teacher's prompt. The defaults are SDPO's."""
 
-    Attributes:
-        peer: Whether to show a successful peer's action.
-        feedback: When to show the attempt's own feedback: ``"without-peer"`` only if there is no peer to show,
-            ``"always"``, or ``"never"``.
-        thinking: Whether to keep ``<think>`` ... ``</think>`` in a peer's action.
-        limit: Most characters of peer and feedback together; fewer where the teacher has no room for so many. The peer
-            is cut first, then the feedback; the question never is, and neither is the action that the teacher scores.
-    """
-
-    peer: bool = True
-    feedback: Literal["without-peer", "always", "never"] = "without-peer"
+    peer: Peer = "random"
+    """Which successful peer's action to show, never one's own: one that the environment drew, the first of the group,
+    the shortest (which teaches brevity, and in the end nothing else), or none."""
+    feedback: When = "without-peer"
+    """When to show the attempt's own feedback: only where there is no peer to show, always, or never."""
+    attempt: bool = False
+    """Whether to show the failed attempt too, wherever its feedback is shown."""
     thinking: bool = False
+    """Whether to keep ``<think>`` ... ``</think>`` in what a peer wrote."""
     limit: int = 30_000
+    """Most characters of all these together; fewer where the teacher has no room for so many. The attempt is cut first,
+    then the peer, then the feedback; the question never is, and neither is the action that the teacher scores."""
 
     def __post_init__(self) -> None:
-        choose("feedback", self.feedback, ("without-peer", "always", "never"))
+        choose("peer", self.peer, get_args(Peer))
+        choose("feedback", self.feedback, get_args(When))
         within("limit", self.limit, 0)
 
 
-def hindsight(attempt: Attempt, turn: Turn, reprompt: Reprompt) -> str | None:
-    """Write the self-teacher's message in place of what `turn` observed, or None: there is nothing to learn here.
+def hindsight(group: Group, attempt: Attempt, question: str, reprompt: Reprompt) -> str | None:
+    """Write the self-teacher's message in place of `question`, or None: there is nothing to learn here.
 
-    An attempt whose feedback is empty and who has no peer teaches nothing; a lone success is one.
+    An attempt whose feedback is empty and who has no peer teaches nothing; a lone success is one. Feedback is that of a
+    failure: a success is shown a peer, or nothing.
     """
-    peer = _peer(attempt, reprompt)
-    feedback = _feedback(attempt) if reprompt.feedback == "always" or not peer else ""
-    if reprompt.feedback == "never":
-        feedback = ""
-    peer = _cut(peer, reprompt.limit - len(feedback))
+    peer = peer_of(group, attempt, reprompt)
+    wanted = reprompt.feedback == "always" or (reprompt.feedback == "without-peer" and not peer)
+    feedback = _feedback(attempt) if wanted else ""
+    own = attempt.text.strip() if reprompt.attempt and feedback else ""
     feedback = _cut(feedback, reprompt.limit)
+    peer = _cut(peer, reprompt.limit - len(feedback))
+    own = _cut(own, reprompt.limit - len(feedback) - len(peer))
     if not peer and not feedback:
         return None
-    solution = f"{SOLUTION}{peer}" if peer else ""
-    told = f"{FEEDBACK}{feedback}" if feedback else ""
-    return f"{turn.observation}{solution}{told}{INSTRUCTION}"
+    parts = ((SOLUTION, peer), (ATTEMPT, own), (FEEDBACK, feedback))
+    told = "".join(f"{heading}{text}" for heading, text in parts if text)
+    return f"{question}{told}{INSTRUCTION}"
 
 
-def _peer(attempt: Attempt, reprompt: Reprompt) -> str:
-    if not reprompt.peer or attempt.feedback is None or attempt.feedback.peer is None:
+def peer_of(group: Group, attempt: Attempt, reprompt: Reprompt) -> str:
+    """Choose what a successful peer of `attempt` wrote, ``""`` if there is none."""
+    if reprompt.peer == "none":
         return ""
-    peer = attempt.feedback.peer
-    return (peer if reprompt.thinking else _THINKING.sub("", peer)).strip()
+    if reprompt.peer == "random":
+        peers = [] if attempt.feedback is None else [attempt.feedback.peer or ""]
+    else:
+        own = attempt.text
+        peers = [other.text for other in group.attempts if other.passed and other.text != own]
+    told = [(peer if reprompt.thinking else _THINKING.sub("", peer)).strip() for peer in peers]
+    told = [peer for peer in told if peer]
+    if not told:
+        return ""
+    return min(told, key=len) if reprompt.peer == "shortest" else told[0]
 
 
 def _feedback(attempt: Attempt) -> str:
     """The environment cannot know that an answer has no form because the sampler stopped; the agent does."""
+    if attempt.passed:
+        return ""
     malformed = attempt.verdict is not None and attempt.verdict.outcome is Outcome.MALFORMED
     if malformed and attempt.turns[-1].cut_short:
         return CUT_SHORT

@@ -1,68 +1,107 @@
-"""Plays episodes: `collect(envs, policy, ...)` gives groups of attempts. The only file that calls `env.step`."""
+"""Plays episodes: `collect(envs, sampler, ...)` gives groups of attempts. The only file that calls `env.step`."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
-import torch
+import numpy as np
 
-from sdpo_agent.attempt import Attempt, Group, Turn, messages
-from sdpo_agent.policy import Policy
+from sdpo_agent.attempt import Attempt, Conversation, Group, Turn
 from sdpo_envs import Feedback, GroupEnv, Verdict
+from sdpo_envs.errors import choose
+
+History = Literal["observation", "conversation"]
+
+
+class Sampler(Protocol):
+    """Writes actions: a `sdpo_agent.Policy`, or a `sdpo_agent.Server`."""
+
+    def write(
+        self, conversations: Sequence[Conversation], *, max_tokens: int, temperature: float, seeds: Sequence[int]
+    ) -> list[Turn]:
+        """Write one action per conversation; the randomness of each follows from its seed."""
+
+    def fits(self, conversation: Conversation, max_tokens: int) -> bool:
+        """Return whether there is room for an action after `conversation`."""
 
 
 def collect(
     envs: GroupEnv,
-    policy: Policy,
+    sampler: Sampler,
     *,
     max_tokens: int,
     temperature: float = 1.0,
-    generator: torch.Generator | None = None,
     seeds: Sequence[int] | None = None,
     task_ids: Sequence[str] | None = None,
+    history: History = "observation",
+    ask: Callable[[int, Conversation], Conversation] | None = None,
 ) -> list[Group]:
     """Play one episode in every slot.
 
     Args:
         envs: P groups of G slots.
-        policy: Samples all running slots in one batch per turn.
+        sampler: Writes the actions of all running slots in one batch per turn.
         max_tokens: The longest action.
         temperature: Of the sampling.
-        generator: The sampler's randomness.
-        seeds: One per group, for the environments.
+        seeds: One per group, of the environments and of the sampling; None for others each time.
         task_ids: One per group; None has the environments choose.
+        history: What is read before an action: ``"observation"``, the last one alone, which suits environments whose
+            observations are complete in themselves; or ``"conversation"``, everything since the reset.
+        ask: Rewrites what a slot reads.
 
     Returns:
         P groups of G attempts. An attempt whose machinery broke has a NaN reward, no verdict and an `error`.
     """
+    choose("history", history, ("observation", "conversation"))
+    seeds = np.random.SeedSequence().generate_state(envs.num_groups).tolist() if seeds is None else list(seeds)
     options = None if task_ids is None else {"task_id": list(task_ids)}
-    observations, infos = envs.reset(seed=None if seeds is None else list(seeds), options=options)
-    tasks, systems = list(infos["task_id"]), list(infos["system"])
-    turns: list[list[Turn]] = [[] for _ in range(envs.num_envs)]
-    ends: dict[int, tuple[Verdict | None, Feedback | None, str]] = {}
-    rewards = [0.0] * envs.num_envs
-    running = list(range(envs.num_envs))
-    while running:
-        prompts = [policy.prompt_ids(messages(systems[slot], observations[slot])) for slot in running]
-        sampled = policy.sample(prompts, max_tokens, temperature, generator)
+    observations, infos = envs.reset(seed=seeds, options=options)
+    episodes = [_Episode(*each) for each in zip(infos["task_id"], infos["system"], observations, strict=True)]
+    while running := [slot for slot, episode in enumerate(episodes) if episode.running]:
+        asked = [episodes[slot].asked(history) for slot in running]
+        if ask is not None:
+            asked = [ask(slot, each) for slot, each in zip(running, asked, strict=True)]
+        draws = [
+            _seed(seeds[slot // envs.group_size], slot % envs.group_size, len(episodes[slot].turns)) for slot in running
+        ]
+        written = sampler.write(asked, max_tokens=max_tokens, temperature=temperature, seeds=draws)
         actions = [""] * envs.num_envs
-        for slot, action in zip(running, sampled, strict=True):
-            actions[slot] = action.text
-            said = (action.text, action.token_ids, action.logprobs, action.cut_short)
-            turns[slot].append(Turn(observations[slot], *said, systems[slot]))
-        observations, step_rewards, terminations, truncations, infos = envs.step(actions)
-        for slot in running:
-            rewards[slot] += float(step_rewards[slot])
-        # Feedback of a slot that ended earlier comes again, with its peer, when the last of its group ends.
-        for slot in range(envs.num_envs):
-            if infos["_feedback"][slot] and (terminations[slot] or truncations[slot]):
-                error = infos["error"][slot] if "error" in infos and infos["_error"][slot] else ""
-                ends[slot] = (infos["verdict"][slot], None if error else infos["feedback"][slot], error)
-        running = [slot for slot in running if not (terminations[slot] or truncations[slot])]
-    attempts = [Attempt(tasks[slot], tuple(turns[slot]), rewards[slot], *ends[slot]) for slot in range(envs.num_envs)]
+        for slot, turn in zip(running, written, strict=True):
+            actions[slot] = turn.action
+            episodes[slot].turns += (turn,)
+        observations, rewards, terminations, truncations, infos = envs.step(actions)
+        for slot, episode in enumerate(episodes):
+            episode.observation = observations[slot]
+            episode.reward += float(rewards[slot])
+            episode.running = not (terminations[slot] or truncations[slot])
+            if infos["_feedback"][slot] and not episode.running:  # again, with its peer, when the whole group has ended
+                episode.verdict, episode.feedback = infos["verdict"][slot], infos["feedback"][slot]
+                episode.error = infos["error"][slot] if "error" in infos and infos["_error"][slot] else ""
+    attempts = [episode.attempt(history) for episode in episodes]
     starts = range(0, envs.num_envs, envs.group_size)
-    return [Group(tasks[start], tuple(attempts[start : start + envs.group_size])) for start in starts]
+    return [Group(attempts[start].task_id, tuple(attempts[start : start + envs.group_size])) for start in starts]
 
 
-def decided(group: Group) -> tuple[Attempt, ...]:
-    """Return the attempts of `group` that somebody decided about: those whose machinery did not break."""
-    return tuple(attempt for attempt in group.attempts if not math.isnan(attempt.reward))
+@dataclass(slots=True)
+class _Episode:
+    task_id: str
+    system: str
+    observation: str
+    turns: tuple[Turn, ...] = ()
+    reward: float = 0.0
+    verdict: Verdict | None = None
+    feedback: Feedback | None = None
+    error: str = ""
+    running: bool = True
+
+    def asked(self, history: History) -> Conversation:
+        return Conversation(self.observation, self.system, self.turns if history == "conversation" else ())
+
+    def attempt(self, history: History) -> Attempt:
+        found = (self.reward, self.verdict, None if self.error else self.feedback, self.error)
+        return Attempt(self.task_id, self.turns, *found, one_conversation=history == "conversation")
+
+
+def _seed(group_seed: int, attempt: int, turn: int) -> int:
+    """Return what a sampler's draws follow from; the same whatever other groups are played beside."""
+    return int(np.random.SeedSequence([group_seed, attempt, turn]).generate_state(1, np.uint64)[0] >> 1)

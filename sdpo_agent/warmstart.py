@@ -6,10 +6,11 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from sdpo_agent.losses import aggregate
+from sdpo_agent.attempt import Message
+from sdpo_agent.chat import Script
 from sdpo_agent.policy import Policy
 
-Example = tuple[Sequence[dict[str, str]], str]
+Example = tuple[Sequence[Message], str]
 """The messages of a prompt, and the answer to it."""
 
 
@@ -35,20 +36,23 @@ def warm_start(
     Returns:
         The loss of every step, nats per answer token.
     """
-    prompts = [policy.prompt_ids(messages) for messages, _ in examples]
-    answers = [policy.answer_ids(answer) for _, answer in examples]
-    optimizer = torch.optim.AdamW(policy.parameters(), learning_rate)
+    scripts = [_script(policy, *example) for example in examples]
+    optimizer = torch.optim.AdamW(policy.trainable(), learning_rate)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
     generator = torch.Generator().manual_seed(seed)
     losses = []
     for _ in track(range(steps), "warm-up", console=Console(stderr=True)):
         drawn = torch.randint(len(examples), (batch,), generator=generator).tolist()
-        logprobs_BT, mask_BT = policy.logprobs([prompts[i] for i in drawn], [answers[i] for i in drawn])
-        loss = aggregate(-logprobs_BT, mask_BT, "token-mean")
+        loss = -policy.logprobs([scripts[i] for i in drawn]).mean()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(policy.trainable(), 1.0)
         optimizer.step()
         schedule.step()
         losses.append(loss.item())
     return losses
+
+
+def _script(policy: Policy, messages: Sequence[Message], answer: str) -> Script:
+    prompt, action = policy.chat.prompt_ids(messages), policy.chat.answer_ids(answer)
+    return Script((*prompt, *action), tuple(range(len(prompt), len(prompt) + len(action))))

@@ -36,7 +36,7 @@ class GroupEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[Any]]):
         envs = gymnasium.make_vec("my/Env-v0", num_envs=32, group_size=8)
 
     One seed serves a whole group, so its slots start from the same observation. When the last slot of a group has
-    ended, every attempt of the group is handed the action of a successful peer, drawn by the environment's own random
+    ended, every attempt of the group is handed the action of a successful peer, drawn by the group's own random
     generator among the successes that are not its own text, in ``infos["feedback"][slot].peer``. A lone success gets
     none. (For an attempt of several turns the peer is its actions, a line each; see `FeedbackEnv.attempt`.)
 
@@ -196,7 +196,8 @@ class GroupEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[Any]]):
             judged = [slot for slot in slots if "error" not in self._infos[slot]]
             attempts: dict[int, str] = {slot: self.envs[slot].get_wrapper_attr("attempt") for slot in judged}
             successes = [attempt for slot, attempt in attempts.items() if self._passed(slot)]
-            chance = self.np_random.spawn(1)[0]  # a child, so that which tasks come next does not depend on successes
+            # A child of the group's own generator: neither the tasks that come next nor other groups depend on it.
+            chance = self.envs[slots[0]].np_random.spawn(1)[0]
             for slot, attempt in attempts.items():
                 peers = [success for success in successes if success != attempt]
                 if peers:

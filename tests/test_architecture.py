@@ -117,9 +117,16 @@ def test_the_agent_imports_only_public_names_of_the_environments(path: Path) -> 
 
 
 @each_agent_file
-def test_only_the_policy_knows_transformers(path: Path) -> None:
-    knows = {"transformers", "tokenizers", "accelerate"} & {module.split(".")[0] for module, _ in _imports(path)}
-    assert not knows or path.name == "policy.py"
+def test_a_library_is_known_where_it_belongs(path: Path) -> None:
+    homes = {
+        "accelerate": {"processes.py"},
+        "openai": {"server.py"},
+        "tokenizers": {"small.py"},
+        "transformers": {"policy.py", "small.py"},
+        "tyro": {"__main__.py"},
+    }
+    known = {module.split(".")[0] for module, _ in _imports(path)}
+    assert {library for library in known & set(homes) if path.name not in homes[library]} == set()
 
 
 @pytest.mark.parametrize("path", _python("sandboxes"), ids=_name)

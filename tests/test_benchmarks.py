@@ -120,3 +120,22 @@ def test_processor_time_counts_children_that_live_and_that_were_waited_for() -> 
     ended = processors.used_seconds() - before
     assert living > 0.4
     assert ended > living - 0.05
+
+
+@pytest.mark.parametrize("path", ["trl", "plain"])
+def test_distillation_is_the_same_whoever_computes_it(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import distillation
+    import torch
+
+    monkeypatch.setattr(distillation, "VOCABULARY", 300)
+    monkeypatch.setattr(distillation, "WIDTH", 64)
+    results = []
+    for name in ("ours", path):
+        policy, algorithm, samples = distillation.make_work([9, 30, 17], torch.float32)
+        loss = distillation.PATHS[name](policy, algorithm, samples)
+        loss.backward()
+        results.append((loss.item(), torch.cat([weight.grad.flatten() for weight in policy.trainable()])))
+    (ours, our_gradient), (theirs, their_gradient) = results
+    assert ours == pytest.approx(theirs, rel=1e-4)
+    assert ours > 1e-3
+    assert (our_gradient - their_gradient).norm() < 1e-4 * their_gradient.norm()

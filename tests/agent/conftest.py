@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 from letters import LETTERS, TASKS, Say
 
-from sdpo_agent import Policy, warm_start
-from sdpo_agent.attempt import messages
+from sdpo_agent import Conversation, Policy, warm_start
+from sdpo_agent.attempt import Message
 from sdpo_agent.reprompt import FEEDBACK, INSTRUCTION, SOLUTION
 from sdpo_envs import GroupEnv
 
@@ -18,13 +18,17 @@ def envs() -> Iterator[GroupEnv]:
     made.close()
 
 
+def asked(text: str) -> list[Message]:
+    return Conversation(text).messages()
+
+
 @pytest.fixture(scope="session")
 def _warm() -> Policy:
     """Right about half of the time when asked, and nearly always with hindsight."""
     told = f"{FEEDBACK}Not that letter.\nRight: "
-    plain = [(messages("", task.prompt), said) for task in TASKS for said in (*"abc", task.answer, task.answer)]
+    plain = [(asked(task.prompt), said) for task in TASKS for said in (*"abc", task.answer, task.answer)]
     hinted = [
-        (messages("", f"{task.prompt}{hint}{said}{INSTRUCTION}"), said)
+        (asked(f"{task.prompt}{hint}{said}{INSTRUCTION}"), said)
         for task in TASKS
         for hint in (told, SOLUTION)
         for said in LETTERS

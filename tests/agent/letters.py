@@ -41,4 +41,18 @@ class SayTwice(Say):
         return self.conclude(judge(self.task, action))
 
 
+def is_even(task: Task, action: str) -> Verdict:
+    """About half of what an untrained policy writes passes."""
+    if sum(action.encode(errors="replace")) % 2 == 0:
+        return Verdict(Outcome.PASSED, 1.0)
+    return Verdict(Outcome.WRONG, 0.0, (Finding(f"{action!r} is odd."),))
+
+
+class SayEven(JudgedEnv):
+    """Can be learned from with no warm-up."""
+
+    def __init__(self, **settings: object) -> None:
+        super().__init__(TASKS, is_even, **settings)
+
+
 gymnasium.register("agent-test/Say-v0", entry_point=Say, vector_entry_point=functools.partial(GroupEnv, Say))

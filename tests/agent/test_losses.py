@@ -1,4 +1,4 @@
-"""The mathematics, against plain Python in float64, against identities, and against garbage."""
+"""Advantages, ratios and policy losses, against plain Python in float64, against identities, and against garbage."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,22 +12,26 @@ from torch import Tensor
 
 from sdpo_agent.losses import (
     Aggregation,
+    Baseline,
     Scale,
-    aggregate,
+    cispo_loss,
+    clipped_loss,
     divergence,
     group_advantages,
     importance_ratio,
     importance_weight,
-    inside,
-    keep_top,
-    policy_gradient_loss,
-    sampled_token_loss,
+    k3,
+    sequence_mean,
+    token_share,
 )
 
-ALPHAS = [0.0, 0.1, 0.5, 0.9, 1.0]
 CLIP = {"clip_low": 0.2, "clip_high": 0.28}
 reals = st.floats(-30, 30)
 seeds = st.integers(0, 2**32 - 1)
+rewards = st.lists(st.sampled_from([0.0, 1.0, 0.25, -3.0]) | reals, max_size=9)
+baselines = pytest.mark.parametrize("baseline", ["mean", "leave-one-out"])
+scales = pytest.mark.parametrize("scale", ["none", "std"])
+aggregations = pytest.mark.parametrize("how", ["token-mean", "sequence-mean", "length-mean", "released"])
 
 
 def tensor(values: object) -> Tensor:
@@ -44,193 +48,223 @@ def gradient(loss: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
     return result
 
 
-def softmax(logits: Sequence[float]) -> list[float]:
-    top = max(logits)
-    weights = [math.exp(logit - top) for logit in logits]
-    return [weight / sum(weights) for weight in weights]
+# --- token_share
+
+LOSSES = [[1.0, 2.0, 3.0], [10.0], [5.0, 5.0]]
 
 
-def kl(p: Sequence[float], q: Sequence[float]) -> float:
-    return math.fsum(a * math.log(a / b) for a, b in zip(p, q, strict=True) if a > 0)
-
-
-def reference_divergence(s: Sequence[float], t: Sequence[float], alpha: float) -> float:
-    if alpha == 0:
-        return kl(t, s)
-    if alpha == 1:
-        return kl(s, t)
-    m = [(1 - alpha) * a + alpha * b for a, b in zip(s, t, strict=True)]
-    return (1 - alpha) * kl(s, m) + alpha * kl(t, m)
-
-
-# --- aggregate
-
-LOSS = [[1.0, 2.0, 3.0], [10.0, 0.0, 0.0], [5.0, 5.0, 5.0]]
-MASK = torch.tensor([[True, True, True], [True, False, False], [False, False, False]])
+def mean(losses: Sequence[Sequence[float]], how: Aggregation, limit: int = 4) -> float:
+    shares = [token_share(len(row), how, limit) for row in losses]
+    weighed = math.fsum(weight * loss for (weight, _), row in zip(shares, losses, strict=True) for loss in row)
+    return weighed / math.fsum(total for _, total in shares)
 
 
 def test_token_mean_weighs_every_token_the_same() -> None:
-    assert aggregate(tensor(LOSS), MASK, "token-mean").item() == pytest.approx((1 + 2 + 3 + 10) / 4)
+    assert mean(LOSSES, "token-mean") == pytest.approx((1 + 2 + 3 + 10 + 5 + 5) / 6)
 
 
-def test_sequence_mean_weighs_every_sequence_that_has_a_token_the_same() -> None:
-    assert aggregate(tensor(LOSS), MASK, "sequence-mean").item() == pytest.approx(((1 + 2 + 3) / 3 + 10) / 2)
+@pytest.mark.parametrize("how", ["sequence-mean", "released"])
+def test_sequence_mean_weighs_every_sequence_the_same(how: Aggregation) -> None:
+    assert mean(LOSSES, how) == pytest.approx((2 + 10 + 5) / 3)
 
 
-@pytest.mark.parametrize("how", ["token-mean", "sequence-mean"])
-@pytest.mark.parametrize("garbage", [math.nan, math.inf, -math.inf, 1e300])
-def test_what_lies_outside_the_mask_changes_neither_the_loss_nor_its_gradient(how: Aggregation, garbage: float) -> None:
-    dirty = torch.where(MASK, tensor(LOSS), garbage)
-    assert aggregate(dirty, MASK, how) == aggregate(tensor(LOSS), MASK, how)
-    clean_gradient = gradient(lambda loss: aggregate(loss, MASK, how), tensor(LOSS))
-    assert torch.equal(gradient(lambda loss: aggregate(loss, MASK, how), dirty), clean_gradient)
+def test_length_mean_divides_every_sequence_by_the_longest_that_there_may_be() -> None:
+    assert mean(LOSSES, "length-mean", limit=4) == pytest.approx((6 / 4 + 10 / 4 + 10 / 4) / 3)
+    assert mean(LOSSES, "length-mean", limit=8) == pytest.approx(mean(LOSSES, "length-mean", limit=4) / 2)
 
 
-@pytest.mark.parametrize("how", ["token-mean", "sequence-mean"])
-@pytest.mark.parametrize("shape", [(2, 3), (2, 0), (0, 3)])
-def test_an_empty_mask_gives_a_loss_of_zero_and_no_gradient(how: Aggregation, shape: tuple[int, int]) -> None:
-    mask = torch.zeros(shape, dtype=torch.bool)
-    loss = normal(*shape, seed=0)
-    assert aggregate(loss, mask, how) == 0
-    assert torch.equal(gradient(lambda loss: aggregate(loss, mask, how), loss), torch.zeros(shape).double())
+@pytest.mark.parametrize("how", ["token-mean", "sequence-mean", "length-mean"])
+def test_a_limit_is_read_by_the_length_mean_alone(how: Aggregation) -> None:
+    assert (token_share(3, how, 4) == token_share(3, how, 5)) == (how != "length-mean")
 
 
-@pytest.mark.parametrize("how", ["token-mean", "sequence-mean"])
-@given(seed=seeds, padding=st.integers(1, 4))
-@settings(max_examples=20)
-def test_padding_more_changes_nothing(how: Aggregation, seed: int, padding: int) -> None:
-    loss, mask = normal(3, 4, seed=seed), normal(3, 4, seed=seed + 1) > 0
-    wider = torch.nn.functional.pad(loss, (0, padding), value=7.0), torch.nn.functional.pad(mask, (0, padding))
-    assert aggregate(*wider, how) == pytest.approx(aggregate(loss, mask, how).item(), abs=1e-12)
+def test_released_is_diluted_by_sequences_that_teach_nothing_once_the_caller_counts_them() -> None:
+    silent = [[0.0, 0.0], [0.0], [0.0, 0.0, 0.0]]
+    assert mean([*LOSSES, *silent], "released") == pytest.approx(mean(LOSSES, "sequence-mean") / 2)
 
 
-@given(seed=seeds)
-@settings(max_examples=20)
-def test_both_means_agree_where_all_sequences_are_equally_long(seed: int) -> None:
-    loss, mask = normal(3, 4, seed=seed), torch.ones(3, 4, dtype=torch.bool)
-    assert aggregate(loss, mask, "token-mean") == pytest.approx(
-        aggregate(loss, mask, "sequence-mean").item(), abs=1e-12
-    )
+@aggregations
+@given(lengths=st.lists(st.integers(1, 5), min_size=1, max_size=8), cut=st.integers(0, 8), seed=seeds)
+@settings(max_examples=30)
+def test_it_does_not_matter_how_a_mini_batch_is_cut(how: Aggregation, lengths: list[int], cut: int, seed: int) -> None:
+    losses = [row.tolist() for row in normal(sum(lengths), seed=seed).split(lengths)]
+    total = sum(token_share(length, how, 5)[1] for length in lengths)
+    parts = [
+        sum(token_share(len(row), how, 5)[0] / total * loss for row in micro for loss in row)
+        for micro in (losses[:cut], losses[cut:])
+    ]
+    assert sum(parts) == pytest.approx(mean(losses, how, 5), abs=1e-12)
+    assert mean(losses[::-1], how, 5) == pytest.approx(mean(losses, how, 5), abs=1e-12)
+
+
+@aggregations
+def test_the_mean_of_a_constant_is_that_constant_where_all_are_of_full_length(how: Aggregation) -> None:
+    assert mean([[7.0] * 4] * 3, how, limit=4) == pytest.approx(7)
+
+
+@aggregations
+def test_a_sequence_without_tokens_has_a_finite_share(how: Aggregation) -> None:
+    assert all(math.isfinite(share) and share >= 0 for share in token_share(0, how, 4))
 
 
 def test_an_unknown_mean_is_an_error_that_names_those_on_offer() -> None:
-    with pytest.raises(ValueError, match=r"how='mean' is not offered\. Choose 'token-mean' or 'sequence-mean'"):
-        aggregate(tensor(LOSS), MASK, "mean")  # type: ignore[arg-type]
-
-
-def test_garbage_put_inside_the_mask_of_a_whole_chain_changes_no_gradient() -> None:
-    mask = MASK[:2]
-    logprobs, old, advantages = -normal(2, 3, seed=0).abs(), -normal(2, 3, seed=1).abs(), tensor([1.0, -1.0])
-
-    def loss(logprobs: Tensor, old: Tensor) -> Tensor:
-        logprobs, old = inside(logprobs, mask), inside(old, mask)
-        loss_BT = policy_gradient_loss(logprobs, old, advantages, **CLIP, dual_clip=3.0)
-        loss_BT = loss_BT * importance_weight(logprobs, old, 2.0) + sampled_token_loss(logprobs, old)
-        return aggregate(loss_BT, mask, "token-mean")
-
-    dirty_logprobs, dirty_old = torch.where(mask, logprobs, math.nan), torch.where(mask, old, -math.inf)
-    dirty = gradient(lambda logprobs: loss(logprobs, dirty_old), dirty_logprobs)
-    assert torch.equal(dirty, gradient(lambda logprobs: loss(logprobs, old), logprobs))
-    assert dirty[~mask].eq(0).all()
-    assert dirty[mask].ne(0).all()
+    with pytest.raises(ValueError, match=r"how='mean' is not offered\. Choose 'token-mean', 'sequence-mean', 'length-"):
+        token_share(3, "mean", 4)  # type: ignore[arg-type]
 
 
 # --- group_advantages
 
 
-def reference_advantages(rewards: list[float], groups: list[int], scale: Scale) -> list[float]:
+def reference_advantages(rewards: list[float], baseline: Baseline, scale: Scale) -> list[float]:
+    if len(rewards) < 2:
+        return [0.0] * len(rewards)
+    spread = float(np.std(rewards, ddof=1)) + 1e-4 if scale == "std" else 1.0
     advantages = []
-    for reward, group in zip(rewards, groups, strict=True):
-        peers = [r for r, g in zip(rewards, groups, strict=True) if g == group and not math.isnan(r)]
-        if math.isnan(reward) or len(peers) < 2:
-            advantages.append(0.0)
-        else:
-            spread = float(np.std(peers, ddof=1)) + 1e-4 if scale == "std" else 1.0
-            advantages.append((reward - float(np.mean(peers))) / spread)
+    for own, reward in enumerate(rewards):
+        others = [r for other, r in enumerate(rewards) if other != own or baseline == "mean"]
+        advantages.append((reward - math.fsum(others) / len(others)) / spread)
     return advantages
 
 
-batches = st.lists(st.tuples(st.sampled_from([0.0, 1.0, 0.25, -3.0, math.nan]), st.integers(-2, 2)), max_size=12)
+@baselines
+@scales
+@given(rewards=rewards)
+def test_advantages_are_those_of_a_plain_loop(baseline: Baseline, scale: Scale, rewards: list[float]) -> None:
+    advantages = group_advantages(tensor(rewards), baseline, scale).tolist()
+    assert advantages == pytest.approx(reference_advantages(rewards, baseline, scale), abs=1e-8)
 
 
-@pytest.mark.parametrize("scale", ["none", "std"])
-@given(batch=batches)
-def test_advantages_are_those_of_a_plain_loop(scale: Scale, batch: list[tuple[float, int]]) -> None:
-    rewards, groups = [reward for reward, _ in batch], [group for _, group in batch]
-    advantages = group_advantages(tensor(rewards), torch.tensor(groups, dtype=torch.long), scale)
-    assert advantages.tolist() == pytest.approx(reference_advantages(rewards, groups, scale), abs=1e-9)
+@baselines
+@scales
+@given(rewards=rewards)
+def test_advantages_of_a_group_sum_to_zero(baseline: Baseline, scale: Scale, rewards: list[float]) -> None:
+    assert group_advantages(tensor(rewards), baseline, scale).sum().item() == pytest.approx(0, abs=1e-8)
 
 
-@pytest.mark.parametrize("scale", ["none", "std"])
-@given(batch=batches)
-def test_advantages_sum_to_zero_in_each_group(scale: Scale, batch: list[tuple[float, int]]) -> None:
-    rewards, groups = tensor([reward for reward, _ in batch]), torch.tensor([g for _, g in batch], dtype=torch.long)
-    advantages = group_advantages(rewards, groups, scale)
-    for group in set(groups.tolist()):
-        assert advantages[groups == group].sum().item() == pytest.approx(0, abs=1e-9)
+@baselines
+@scales
+@given(rewards=rewards, seed=seeds)
+def test_advantages_follow_their_attempts_when_these_change_places(
+    baseline: Baseline, scale: Scale, rewards: list[float], seed: int
+) -> None:
+    order = torch.randperm(len(rewards), generator=torch.Generator().manual_seed(seed))
+    moved = group_advantages(tensor(rewards)[order], baseline, scale)
+    assert torch.allclose(moved, group_advantages(tensor(rewards), baseline, scale)[order], atol=1e-8)
 
 
-@pytest.mark.parametrize("scale", ["none", "std"])
+@scales
+@given(seed=seeds, count=st.integers(2, 9))
+def test_leave_one_out_is_the_mean_baseline_times_g_over_g_less_one(scale: Scale, seed: int, count: int) -> None:
+    rewards = normal(count, seed=seed)
+    left_out = group_advantages(rewards, "leave-one-out", scale)
+    assert torch.allclose(left_out, group_advantages(rewards, "mean", scale) * count / (count - 1), atol=1e-12)
+
+
+@baselines
+@scales
 @given(seed=seeds, shift=reals)
-def test_a_shift_of_all_rewards_changes_no_advantage(scale: Scale, seed: int, shift: float) -> None:
-    rewards, groups = normal(6, seed=seed), torch.tensor([0, 0, 0, 1, 1, 1])
-    shifted = group_advantages(rewards + shift, groups, scale)
-    assert torch.allclose(shifted, group_advantages(rewards, groups, scale), atol=1e-9)
+def test_a_shift_of_all_rewards_changes_no_advantage(baseline: Baseline, scale: Scale, seed: int, shift: float) -> None:
+    rewards = normal(5, seed=seed)
+    shifted = group_advantages(rewards + shift, baseline, scale)
+    assert torch.allclose(shifted, group_advantages(rewards, baseline, scale), atol=1e-9)
 
 
+@baselines
 @given(seed=seeds, factor=st.floats(0.1, 100))
-def test_a_factor_scales_plain_advantages_and_hardly_moves_standardised_ones(seed: int, factor: float) -> None:
-    rewards, groups = torch.tensor([0.0, 1.0, 5.0]).double() + normal(3, seed=seed, scale=0.1), torch.zeros(3)
-    plain = group_advantages(rewards, groups, "none")
-    assert torch.allclose(group_advantages(factor * rewards, groups, "none"), factor * plain)
-    standardised = group_advantages(rewards, groups, "std")
-    assert torch.allclose(group_advantages(factor * rewards, groups, "std"), standardised, atol=1e-3)
+def test_a_factor_scales_plain_advantages_and_hardly_moves_standardised_ones(
+    baseline: Baseline, seed: int, factor: float
+) -> None:
+    rewards = tensor([0.0, 1.0, 5.0]) + normal(3, seed=seed, scale=0.1)
+    plain = group_advantages(rewards, baseline, "none")
+    assert torch.allclose(group_advantages(factor * rewards, baseline, "none"), factor * plain)
+    standardised = group_advantages(rewards, baseline, "std")
+    assert torch.allclose(group_advantages(factor * rewards, baseline, "std"), standardised, atol=2e-3)
 
 
-def test_equal_rewards_give_no_advantage_even_when_divided_by_their_spread() -> None:
-    assert group_advantages(torch.full((4,), 0.1), torch.zeros(4), "std").abs().max() < 1e-3
+@baselines
+def test_equal_rewards_give_no_advantage_even_when_divided_by_their_spread(baseline: Baseline) -> None:
+    assert group_advantages(torch.full((4,), 0.1), baseline, "std").abs().max() < 1e-3
 
 
-def test_a_reward_that_nobody_decided_leaves_its_peers_as_if_it_were_not_there() -> None:
-    advantages = group_advantages(tensor([1.0, math.nan, 0.0]), torch.zeros(3), "none")
-    assert advantages.tolist() == [0.5, 0.0, -0.5]
+@baselines
+@scales
+def test_an_attempt_without_others_has_no_advantage(baseline: Baseline, scale: Scale) -> None:
+    assert group_advantages(tensor([3.0]), baseline, scale).tolist() == [0.0]
+    assert group_advantages(tensor([]), baseline, scale).tolist() == []
 
 
 def test_the_rewards_that_are_compared_stay_as_they_were() -> None:
     rewards = tensor([1.0, 0.0])
-    group_advantages(rewards, torch.zeros(2), "std")
+    group_advantages(rewards, "leave-one-out", "std")
     assert rewards.tolist() == [1.0, 0.0]
 
 
-def test_an_unknown_scale_is_an_error_that_names_those_on_offer() -> None:
-    with pytest.raises(ValueError, match=r"scale='batch' is not offered\. Choose 'none' or 'std'"):
-        group_advantages(tensor([1.0]), torch.zeros(1), "batch")  # type: ignore[arg-type]
+@pytest.mark.parametrize(("baseline", "scale"), [("median", "none"), ("mean", "batch")])
+def test_an_unknown_baseline_or_scale_is_an_error(baseline: str, scale: str) -> None:
+    with pytest.raises(ValueError, match=f"baseline='{baseline}' and scale='{scale}'"):
+        group_advantages(tensor([1.0]), baseline, scale)  # type: ignore[arg-type]
 
 
-# --- policy_gradient_loss, importance weights
+# --- importance ratios and weights
+
+
+def test_the_importance_ratio_is_clipped_at_twenty_nats() -> None:
+    ratios = importance_ratio(tensor([-1e3, 0.0, 1.0, 1e3]), tensor([0.0, 0.0, 0.0, 0.0]))
+    assert ratios.tolist() == pytest.approx([math.exp(-20), 1.0, math.e, math.exp(20)])
+
+
+def test_importance_weights_are_truncated_above_only_and_constant() -> None:
+    logprobs = tensor([-5.0, 0.1, 9.0]).requires_grad_()
+    weights = importance_weight(logprobs, torch.zeros(3).double(), limit=2.0)
+    assert weights.tolist() == pytest.approx([math.exp(-5), math.exp(0.1), 2.0])
+    assert not weights.requires_grad
+
+
+@pytest.mark.parametrize("distance", [-math.inf, -1e4, 1e4, math.inf])
+def test_policies_that_are_far_apart_keep_surrogate_and_estimate_finite(distance: float) -> None:
+    old, advantages = torch.tensor([-2.0, -2.0, -2.0]), torch.tensor([1.0, -1.0, 0.0])
+
+    def clipped(logprobs: Tensor) -> Tensor:
+        return clipped_loss(importance_ratio(logprobs, old), advantages, **CLIP, dual_clip=3.0)
+
+    def estimate(logprobs: Tensor) -> Tensor:
+        return k3(logprobs, old)
+
+    at = old + distance
+    for loss in (clipped, estimate):
+        assert loss(at).isfinite().all()
+        assert gradient(loss, at).isfinite().all()
+    assert k3(old, at).isfinite().all()
+
+
+# --- clipped_loss
 
 
 @given(seed=seeds, dual_clip=st.sampled_from([None, 1.5, 3.0]))
 def test_the_surrogate_is_that_of_a_plain_loop(seed: int, dual_clip: float | None) -> None:
-    logprobs, old, advantages = (
-        normal(3, 4, seed=seed, scale=1),
-        normal(3, 4, seed=seed + 1, scale=1),
-        normal(3, seed=9),
-    )
-    loss = policy_gradient_loss(logprobs, old, advantages, **CLIP, dual_clip=dual_clip)
-    for b, t in np.ndindex(3, 4):
-        ratio, advantage = math.exp(logprobs[b, t] - old[b, t]), advantages[b].item()
+    ratios, advantages = normal(12, seed=seed, scale=1).exp(), normal(12, seed=seed + 1)
+    losses = clipped_loss(ratios, advantages, **CLIP, dual_clip=dual_clip).tolist()
+    for ratio, advantage, loss in zip(ratios.tolist(), advantages.tolist(), losses, strict=True):
         expected = -min(ratio * advantage, min(max(ratio, 0.8), 1.28) * advantage)
         if dual_clip is not None and advantage < 0:
             expected = min(expected, -dual_clip * advantage)
-        assert loss[b, t].item() == pytest.approx(expected)
+        assert loss == pytest.approx(expected)
 
 
 @given(seed=seeds, dual_clip=st.sampled_from([None, 3.0]))
-def test_on_the_policy_that_sampled_the_gradient_is_that_of_reinforce(seed: int, dual_clip: float | None) -> None:
-    logprobs, advantages = normal(3, 4, seed=seed), normal(3, seed=seed + 1)
-    result = gradient(lambda x: policy_gradient_loss(x, logprobs, advantages, **CLIP, dual_clip=dual_clip), logprobs)
-    assert torch.allclose(result, -advantages[:, None].expand(3, 4))
+def test_on_the_policy_that_sampled_every_surrogate_has_the_gradient_of_reinforce(
+    seed: int, dual_clip: float | None
+) -> None:
+    logprobs, advantages = normal(9, seed=seed), normal(9, seed=seed + 1)
+
+    def clipped(x: Tensor) -> Tensor:
+        return clipped_loss(importance_ratio(x, logprobs), advantages, **CLIP, dual_clip=dual_clip)
+
+    def cispo(x: Tensor) -> Tensor:
+        return cispo_loss(x, importance_ratio(x, logprobs), advantages, 0.28)
+
+    assert torch.allclose(gradient(clipped, logprobs), -advantages)
+    assert torch.allclose(gradient(cispo, logprobs), -advantages)
 
 
 @pytest.mark.parametrize(
@@ -247,252 +281,161 @@ def test_on_the_policy_that_sampled_the_gradient_is_that_of_reinforce(seed: int,
     ],
 )
 def test_the_clip_stops_the_push_and_never_the_pull_back(advantage: float, ratio: float, moves: bool) -> None:
-    old, advantages = tensor([[-2.0]]), tensor([advantage])
-    result = gradient(lambda x: policy_gradient_loss(x, old, advantages, **CLIP, dual_clip=3.0), old + math.log(ratio))
-    assert result.item() == pytest.approx(-advantage * ratio if moves else 0.0)
+    def loss(ratio_N: Tensor) -> Tensor:
+        return clipped_loss(ratio_N, tensor([advantage]), **CLIP, dual_clip=3.0)
+
+    assert gradient(loss, tensor([ratio])).item() == pytest.approx(-advantage if moves else 0.0)
 
 
 def test_without_a_dual_clip_a_bad_action_that_became_much_likelier_has_no_bound() -> None:
-    old, advantages = tensor([[-9.0]]), tensor([-2.0])
-    assert policy_gradient_loss(old + 3, old, advantages, **CLIP, dual_clip=None).item() == pytest.approx(2 * math.e**3)
-    assert policy_gradient_loss(old + 3, old, advantages, **CLIP, dual_clip=3.0).item() == pytest.approx(6)
+    ratio, advantages = tensor([math.e**3]), tensor([-2.0])
+    assert clipped_loss(ratio, advantages, **CLIP, dual_clip=None).item() == pytest.approx(2 * math.e**3)
+    assert clipped_loss(ratio, advantages, **CLIP, dual_clip=3.0).item() == pytest.approx(6)
 
 
 def test_only_the_policy_that_learns_receives_a_gradient() -> None:
-    logprobs, old, advantages = (normal(*shape, seed=0).requires_grad_() for shape in [(2, 3), (2, 3), (2,)])
-    policy_gradient_loss(logprobs, old, advantages, **CLIP, dual_clip=3.0).sum().backward()  # type: ignore[no-untyped-call]
+    logprobs, old, advantages = (normal(5, seed=seed).requires_grad_() for seed in range(3))
+    ratio = importance_ratio(logprobs, old)
+    loss = clipped_loss(ratio, advantages, **CLIP, dual_clip=3.0) + cispo_loss(logprobs, ratio, advantages, 0.28)
+    (loss + k3(logprobs, old) + importance_weight(logprobs, old, 2.0)).sum().backward()  # type: ignore[no-untyped-call]
     assert logprobs.grad is not None
     assert old.grad is None
     assert advantages.grad is None
 
 
-@pytest.mark.parametrize("advantage", [1.0, -1.0, 0.0])
-@pytest.mark.parametrize("distance", [-math.inf, -1e4, 1e4, math.inf])
-def test_policies_that_are_far_apart_keep_the_surrogate_finite(advantage: float, distance: float) -> None:
-    old, advantages = torch.tensor([[-2.0]]), torch.tensor([advantage])
+# --- sequence_mean, and the sequence's ratio that GSPO makes of it
 
-    def loss(logprobs: Tensor) -> Tensor:
-        return policy_gradient_loss(logprobs, old, advantages, **CLIP, dual_clip=3.0)
-
-    assert loss(old + distance).isfinite().all()
-    assert gradient(loss, old + distance).isfinite().all()
-
-
-def test_the_importance_ratio_is_clipped_at_twenty_nats() -> None:
-    ratios = importance_ratio(tensor([-1e3, 0.0, 1.0, 1e3]), tensor([0.0, 0.0, 0.0, 0.0]))
-    assert ratios.tolist() == pytest.approx([math.exp(-20), 1.0, math.e, math.exp(20)])
-
-
-def test_importance_weights_are_truncated_above_only_and_constant() -> None:
-    logprobs = tensor([-5.0, 0.1, 9.0]).requires_grad_()
-    weights = importance_weight(logprobs, torch.zeros(3).double(), limit=2.0)
-    assert weights.tolist() == pytest.approx([math.exp(-5), math.exp(0.1), 2.0])
-    assert not weights.requires_grad
-
-
-# --- keep_top
-
-
-@pytest.mark.parametrize("tail", [True, False])
-@given(seed=seeds, k=st.integers(1, 7))
-def test_what_is_kept_is_that_of_a_plain_loop(tail: bool, seed: int, k: int) -> None:
-    student_logits, teacher_logits = normal(8, seed=seed).tolist(), normal(8, seed=seed + 1).tolist()
-    top = sorted(range(8), key=lambda v: -student_logits[v])[:k]
-    for kept, logits in zip(
-        keep_top(tensor([[student_logits]]), tensor([[teacher_logits]]), k, tail),
-        [student_logits, teacher_logits],
-        strict=True,
-    ):
-        probabilities = [softmax(logits)[v] for v in top]
-        rest = math.fsum(softmax(logits)[v] for v in range(8) if v not in top)
-        expected = [*probabilities, rest] if tail else [p / sum(probabilities) for p in probabilities]
-        assert kept[0, 0].exp().tolist() == pytest.approx(expected, abs=2e-7)
-
-
-@pytest.mark.parametrize("tail", [True, False])
-@given(seed=seeds, k=st.integers(1, 12), scale=st.floats(0.01, 40))
-def test_what_is_kept_is_a_distribution(tail: bool, seed: int, k: int, scale: float) -> None:
-    for kept in keep_top(normal(2, 3, 8, seed=seed, scale=scale), normal(2, 3, 8, seed=seed + 1, scale=scale), k, tail):
-        assert kept.shape == (2, 3, min(k, 8) + tail)
-        assert torch.allclose(kept.exp().sum(-1), torch.ones(2, 3).double(), atol=2e-7)
-
-
-@pytest.mark.parametrize("tail", [True, False])
-@pytest.mark.parametrize("alpha", ALPHAS)
-def test_keeping_the_whole_vocabulary_is_the_full_divergence(tail: bool, alpha: float) -> None:
-    student, teacher = normal(2, 3, 8, seed=0), normal(2, 3, 8, seed=1)
-    full = divergence(student.log_softmax(-1), teacher.log_softmax(-1), alpha)
-    assert torch.allclose(divergence(*keep_top(student, teacher, 8, tail), alpha), full, atol=1e-6)
-    kept = gradient(lambda x: divergence(*keep_top(x, teacher, 8, tail), alpha), student)
-    whole = gradient(lambda x: divergence(x.log_softmax(-1), teacher.log_softmax(-1), alpha), student)
-    assert torch.allclose(kept, whole, atol=1e-6)
-
-
-@pytest.mark.parametrize("alpha", ALPHAS)
-@given(seed=seeds, k=st.integers(1, 7))
-def test_lumping_the_tail_never_raises_the_divergence(alpha: float, seed: int, k: int) -> None:
-    student, teacher = normal(8, seed=seed), normal(8, seed=seed + 1)
-    full = divergence(student.log_softmax(-1), teacher.log_softmax(-1), alpha)
-    assert divergence(*keep_top(student, teacher, k, tail=True), alpha) <= full + 1e-6
-
-
-def test_the_tail_tells_the_student_of_mass_that_the_teacher_puts_elsewhere() -> None:
-    student, teacher = tensor([5.0, 4.0, 0.0, 0.0]), tensor([5.0, 4.0, 9.0, 0.0])
-    lost = gradient(lambda x: divergence(*keep_top(x, teacher, 2, tail=False), 1.0), student)
-    told = gradient(lambda x: divergence(*keep_top(x, teacher, 2, tail=True), 1.0), student)
-    assert lost.abs().max() < 1e-12
-    assert told[0] > 0 > told[2]
-
-
-@pytest.mark.parametrize("tail", [True, False])
-@pytest.mark.parametrize("alpha", ALPHAS)
-def test_the_chosen_tokens_are_the_students_and_the_gradient_is_right(tail: bool, alpha: float) -> None:
-    student, teacher = normal(2, 6, seed=3, scale=1).requires_grad_(), normal(2, 6, seed=4, scale=1)
-    assert torch.autograd.gradcheck(lambda x: divergence(*keep_top(x, teacher, 3, tail), alpha), student)
-
-
-@pytest.mark.parametrize("tail", [True, False])
-def test_what_is_kept_of_the_teacher_is_detached(tail: bool) -> None:
-    logits = normal(2, 6, seed=0).requires_grad_()
-    student, teacher = keep_top(logits, logits, 3, tail)
-    assert student.requires_grad
-    assert not teacher.requires_grad
-
-
-@pytest.mark.parametrize("shift", [-1e3, 1e3])
-def test_a_constant_added_to_all_logits_changes_nothing(shift: float) -> None:
-    student, teacher = normal(2, 8, seed=0), normal(2, 8, seed=1)
-    for kept, shifted in zip(
-        keep_top(student, teacher, 3, tail=True), keep_top(student + shift, teacher - shift, 3, tail=True), strict=True
-    ):
-        assert torch.allclose(kept, shifted, atol=1e-9)
-
-
-# --- divergence
-
-
-@pytest.mark.parametrize("alpha", ALPHAS)
-@given(student=st.lists(reals, min_size=4, max_size=4), teacher=st.lists(reals, min_size=4, max_size=4))
-def test_the_divergence_is_that_of_a_plain_loop(alpha: float, student: list[float], teacher: list[float]) -> None:
-    value = divergence(tensor(student).log_softmax(-1), tensor(teacher).log_softmax(-1), alpha)
-    expected = reference_divergence(softmax(student), softmax(teacher), alpha)
-    assert value.item() == pytest.approx(expected, abs=1e-9)
-
-
-@pytest.mark.parametrize("alpha", ALPHAS)
-@given(seed=seeds, size=st.integers(1, 9), scale=st.floats(0.01, 40))
-def test_no_divergence_is_below_zero(alpha: float, seed: int, size: int, scale: float) -> None:
-    student, teacher = normal(size, seed=seed, scale=scale), normal(size, seed=seed + 1, scale=scale)
-    assert divergence(student.log_softmax(-1), teacher.log_softmax(-1), alpha) >= -1e-12
-
-
-@pytest.mark.parametrize("alpha", ALPHAS)
-@given(seed=seeds)
-def test_the_divergence_is_zero_and_flat_where_student_and_teacher_agree(alpha: float, seed: int) -> None:
-    logits = normal(5, seed=seed)
-    result = gradient(lambda x: divergence(x.log_softmax(-1), logits.log_softmax(-1), alpha), logits)
-    assert divergence(logits.log_softmax(-1), logits.log_softmax(-1), alpha).abs() < 1e-12
-    assert result.abs().max() < 1e-12
-
-
-@pytest.mark.parametrize("alpha", ALPHAS)
-def test_the_divergence_is_above_zero_where_they_differ(alpha: float) -> None:
-    assert divergence(tensor([0.5, 0.5]).log(), tensor([0.6, 0.4]).log(), alpha) > 1e-3
-
-
-@given(seed=seeds, scale=st.floats(0.01, 100))
-def test_the_jensen_shannon_divergence_is_symmetric_and_at_most_log_two(seed: int, scale: float) -> None:
-    student, teacher = (normal(6, seed=seed + i, scale=scale).log_softmax(-1) for i in range(2))
-    value = divergence(student, teacher, 0.5)
-    assert value == pytest.approx(divergence(teacher, student, 0.5).item(), abs=1e-12)
-    assert value <= math.log(2) + 1e-12
-
-
-def test_the_jensen_shannon_divergence_of_strangers_is_log_two() -> None:
-    assert divergence(tensor([1.0, 0.0]).log(), tensor([0.0, 1.0]).log(), 0.5).item() == pytest.approx(math.log(2))
-
-
-def test_the_two_ends_are_mirror_images() -> None:
-    student, teacher = normal(6, seed=0).log_softmax(-1), normal(6, seed=1).log_softmax(-1)
-    assert divergence(student, teacher, 0.0) == divergence(teacher, student, 1.0)
-
-
-@pytest.mark.parametrize("alpha", [1e-6, 1 - 1e-6])
-def test_the_middle_vanishes_towards_both_ends(alpha: float) -> None:
-    assert divergence(normal(6, seed=0).log_softmax(-1), normal(6, seed=1).log_softmax(-1), alpha) < 1e-4
-
-
-@pytest.mark.parametrize("alpha", ALPHAS)
-def test_the_teacher_never_receives_a_gradient(alpha: float) -> None:
-    student, teacher = normal(2, 5, seed=0).requires_grad_(), normal(2, 5, seed=1).requires_grad_()
-    loss = divergence(*keep_top(student, teacher, 2, tail=True), alpha) + divergence(
-        student.log_softmax(-1), teacher.log_softmax(-1), alpha
-    )
-    (loss + sampled_token_loss(student[:, 0], teacher[:, 0])).sum().backward()  # type: ignore[no-untyped-call]
-    assert student.grad is not None
-    assert teacher.grad is None
-
-
-@pytest.mark.parametrize("alpha", ALPHAS)
-def test_following_the_gradient_brings_the_student_to_the_teacher(alpha: float) -> None:
-    logits, teacher = normal(5, seed=0, scale=1), normal(5, seed=1, scale=1).log_softmax(-1)
-    for _ in range(2000):
-        logits = logits - gradient(lambda x: divergence(x.log_softmax(-1), teacher, alpha), logits)
-    assert torch.allclose(logits.log_softmax(-1), teacher, atol=1e-2)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("tail", [True, False])
-@pytest.mark.parametrize("alpha", ALPHAS)
-@pytest.mark.parametrize(
-    ("student", "teacher"),
-    [
-        ([0.0, -math.inf, -math.inf, -math.inf], [0.0, 1.0, 2.0, 3.0]),
-        ([0.0, 1.0, 2.0, 3.0], [0.0, -math.inf, -math.inf, -math.inf]),
-        ([0.0, -math.inf, -math.inf, -math.inf], [-math.inf, -math.inf, -math.inf, 0.0]),
-        ([0.0, 1.0, -math.inf, -math.inf], [1.0, 0.0, -math.inf, -math.inf]),
-        ([1e4, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1e4]),
-        ([0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]),
-    ],
-)
-def test_zero_probabilities_keep_value_and_gradient_finite(
-    student: list[float], teacher: list[float], alpha: float, tail: bool, dtype: torch.dtype
-) -> None:
-    student_logits, teacher_logits = torch.tensor(student, dtype=dtype), torch.tensor(teacher, dtype=dtype)
-    losses: list[Callable[[Tensor], Tensor]] = [
-        lambda x: divergence(*keep_top(x, teacher_logits, 3, tail), alpha),
-        lambda x: divergence(x.log_softmax(-1), teacher_logits.log_softmax(-1), alpha),
-        lambda x: sampled_token_loss(x.log_softmax(-1), teacher_logits.log_softmax(-1)),
-    ]
-    for loss in losses:
-        assert loss(student_logits).isfinite().all()
-        assert gradient(loss, student_logits).isfinite().all()
-
-
-def test_a_nan_in_a_model_is_seen_in_the_loss() -> None:
-    broken, whole = tensor([math.nan, 1.0, 2.0]), tensor([0.0, 1.0, 2.0])
-    assert divergence(*keep_top(broken, whole, 2, tail=True), 0.5).isnan()
-    assert divergence(*keep_top(whole, broken, 2, tail=True), 0.5).isnan()
-
-
-@pytest.mark.parametrize("alpha", [-0.1, 1.1, math.nan])
-def test_an_alpha_out_of_range_is_an_error(alpha: float) -> None:
-    with pytest.raises(ValueError, match=r"must lie in \[0, 1\]"):
-        divergence(tensor([0.0]), tensor([0.0]), alpha)
-
-
-# --- sampled_token_loss
+SEQUENCE = torch.tensor([0, 0, 2, 2, 2, 3])  # the second sequence has no tokens
 
 
 @given(seed=seeds)
-def test_the_sampled_token_loss_has_the_gradient_of_the_reverse_kl_on_average(seed: int) -> None:
-    logits, teacher = normal(6, seed=seed), normal(6, seed=seed + 1).log_softmax(-1)
+def test_each_value_is_replaced_by_the_mean_of_its_sequence(seed: int) -> None:
+    values = normal(6, seed=seed)
+    a, b, c, d, e, f = values.tolist()
+    expected = [(a + b) / 2] * 2 + [(c + d + e) / 3] * 3 + [f]
+    assert sequence_mean(values, SEQUENCE, 4).tolist() == pytest.approx(expected)
+
+
+@given(seed=seeds)
+def test_a_mean_of_means_is_the_mean_and_the_sum_stays(seed: int) -> None:
+    values = normal(6, seed=seed)
+    means = sequence_mean(values, SEQUENCE, 4)
+    assert torch.allclose(sequence_mean(means, SEQUENCE, 4), means)
+    assert means.sum().item() == pytest.approx(values.sum().item())
+
+
+def test_the_order_of_tokens_does_not_matter_to_their_mean() -> None:
+    values, order = normal(6, seed=0), torch.tensor([5, 0, 3, 1, 4, 2])
+    moved = sequence_mean(values[order], SEQUENCE[order], 4)
+    assert torch.allclose(moved, sequence_mean(values, SEQUENCE, 4)[order])
+
+
+def test_a_nan_stays_in_its_own_sequence() -> None:
+    values = torch.where(torch.arange(6) == 1, math.nan, normal(6, seed=0))
+    assert sequence_mean(values, SEQUENCE, 4).isnan().tolist() == [True, True, False, False, False, False]
+
+
+def test_the_mean_of_no_tokens_is_no_tokens() -> None:
+    assert sequence_mean(tensor([]), torch.zeros(0, dtype=torch.long), 0).shape == (0,)
+
+
+def test_the_gradients_of_means_and_estimates_are_those_of_finite_differences() -> None:
+    values, other = normal(6, seed=0, scale=1).requires_grad_(), normal(6, seed=1, scale=1)
+    ratio = (other / 10).exp().requires_grad_()  # within the clip or well beyond, never at its edge
+    assert torch.autograd.gradcheck(lambda x: sequence_mean(x, SEQUENCE, 4).exp(), values)
+    assert torch.autograd.gradcheck(lambda x: importance_ratio(x, other), values)
+    assert torch.autograd.gradcheck(lambda x: k3(x, other), values)
+    assert torch.autograd.gradcheck(lambda x: cispo_loss(x, ratio, other, 0.28), values)
+    assert torch.autograd.gradcheck(lambda x: clipped_loss(x, other, **CLIP, dual_clip=3.0), ratio)
+
+
+@given(seed=seeds)
+def test_gspo_moves_each_sequence_as_one_action_of_its_geometric_mean_ratio(seed: int) -> None:
+    logprobs, old = normal(6, seed=seed, scale=0.3), normal(6, seed=seed + 1, scale=0.3)
+    advantage_B = normal(4, seed=seed + 2)
+    lengths = torch.bincount(SEQUENCE)[SEQUENCE].tolist()
+    weights = tensor([token_share(length, "sequence-mean", 9)[0] for length in lengths])
+
+    def by_token(x: Tensor) -> Tensor:
+        means = sequence_mean(x - old, SEQUENCE, 4)
+        ratio = importance_ratio(means, torch.zeros_like(means))
+        return weights * clipped_loss(ratio, advantage_B[SEQUENCE], **CLIP, dual_clip=None)
+
+    def by_token_with_its_own_gradient(x: Tensor) -> Tensor:
+        means = sequence_mean(x.detach() - old, SEQUENCE, 4)
+        ratio = importance_ratio(means, torch.zeros_like(means)) * (x - x.detach()).exp()
+        return weights * clipped_loss(ratio, advantage_B[SEQUENCE], **CLIP, dual_clip=None)
+
+    def by_sequence(x: Tensor) -> Tensor:
+        ratios = [((x - old)[number == SEQUENCE].mean()).exp() for number in (0, 2, 3)]
+        return clipped_loss(torch.stack(ratios), advantage_B[[0, 2, 3]], **CLIP, dual_clip=None)
+
+    for loss in (by_token, by_token_with_its_own_gradient):
+        assert loss(logprobs).sum().item() == pytest.approx(by_sequence(logprobs).sum().item())
+        assert torch.allclose(gradient(loss, logprobs), gradient(by_sequence, logprobs))
+
+
+# --- cispo_loss
+
+
+@given(seed=seeds)
+def test_cispo_is_reinforce_with_a_weight_that_is_truncated_above(seed: int) -> None:
+    logprobs, old, advantages = (normal(9, seed=seed + number, scale=1) for number in range(3))
+    ratios = [min(math.exp(new - before), 1.28) for new, before in zip(logprobs.tolist(), old.tolist(), strict=True)]
+    loss = cispo_loss(logprobs, importance_ratio(logprobs, old), advantages, 0.28)
+    assert torch.allclose(loss, -tensor(ratios) * advantages * logprobs)
+    result = gradient(lambda x: cispo_loss(x, importance_ratio(x, old), advantages, 0.28), logprobs)
+    assert torch.allclose(result, -tensor(ratios) * advantages)
+
+
+@pytest.mark.parametrize("ratio", [1e-6, 0.5, 1.27, 1.3, 1e6])
+@pytest.mark.parametrize("advantage", [1.0, -1.0])
+def test_cispo_leaves_no_token_without_a_gradient(ratio: float, advantage: float) -> None:
+    result = gradient(lambda x: cispo_loss(x, tensor([ratio]), tensor([advantage]), 0.28), tensor([-2.0]))
+    assert result.item() == pytest.approx(-advantage * min(ratio, 1.28))
+
+
+# --- k3
+
+
+@given(logprob=st.floats(-15, 0), reference=st.floats(-15, 0))
+def test_the_estimate_is_that_of_a_plain_formula_and_at_least_zero(logprob: float, reference: float) -> None:
+    value = k3(tensor([logprob]), tensor([reference])).item()
+    assert value >= 0
+    ratio = math.exp(reference - logprob)
+    assert value == pytest.approx(ratio - 1 - math.log(ratio), rel=1e-9, abs=1e-9 * ratio)
+
+
+@given(seed=seeds)
+def test_the_estimate_is_unbiased_in_value_and_its_gradient_is_that_of_the_other_divergence(seed: int) -> None:
+    logits, reference = normal(6, seed=seed, scale=1), normal(6, seed=seed + 1, scale=1).log_softmax(-1)
     probabilities = logits.softmax(-1)  # the exact expectation over the token that might have been sampled
-    average = gradient(lambda x: probabilities * sampled_token_loss(x.log_softmax(-1), teacher), logits)
-    exact = gradient(lambda x: divergence(x.log_softmax(-1), teacher, 1.0), logits)
-    assert torch.allclose(average, exact, atol=1e-9)
+    value = (probabilities * k3(logits.log_softmax(-1), reference)).sum()
+    assert value.item() == pytest.approx(divergence(logits.log_softmax(-1), reference, 1.0).item())
+    average = gradient(lambda x: probabilities * k3(x.log_softmax(-1), reference), logits)
+    other = gradient(lambda x: divergence(x.log_softmax(-1), reference, 0.0), logits)
+    assert torch.allclose(average, other, atol=1e-9)
 
 
-def test_the_sampled_token_loss_pushes_towards_what_the_teacher_prefers() -> None:
-    result = gradient(lambda x: sampled_token_loss(x, tensor([-1.0, -3.0])), tensor([-2.0, -2.0]))
-    assert result.tolist() == [-1.0, 1.0]  # down the gradient: the first becomes likelier
+@given(seed=seeds)
+def test_the_estimate_is_zero_and_flat_where_the_policy_is_the_reference(seed: int) -> None:
+    logprobs = -normal(5, seed=seed).abs()
+    assert k3(logprobs, logprobs).eq(0).all()
+    assert gradient(lambda x: k3(x, logprobs), logprobs).eq(0).all()
+
+
+def test_a_small_distance_is_not_lost_to_rounding() -> None:
+    assert k3(torch.tensor([-1.0]), torch.tensor([-1.0 + 2**-10])).item() == pytest.approx(2**-21, rel=1e-2)
+
+
+# --- what is broken is seen
+
+
+def test_a_nan_in_a_policy_is_seen_in_every_loss() -> None:
+    broken, whole, advantages = tensor([math.nan]), tensor([-1.0]), tensor([1.0])
+    assert importance_weight(broken, whole, 2.0).isnan()
+    assert clipped_loss(importance_ratio(broken, whole), advantages, **CLIP, dual_clip=3.0).isnan()
+    assert clipped_loss(importance_ratio(broken, whole), -advantages, **CLIP, dual_clip=3.0).isnan()
+    assert cispo_loss(broken, importance_ratio(broken, whole), advantages, 0.28).isnan()
+    assert k3(broken, whole).isnan()
+    assert k3(whole, broken).isnan()

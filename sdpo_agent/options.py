@@ -1,0 +1,105 @@
+"""What the commands share: where the policy comes from, and what it is put to."""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import gymnasium
+import torch
+from rich.console import Console
+
+from sdpo_agent.policy import Policy
+from sdpo_agent.rollout import Sampler
+from sdpo_agent.server import Server
+from sdpo_envs import GroupEnv, SettingError
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What the policy is put to."""
+
+    env: str = "sdpo/ToolUse-v0"
+    """A registered environment; "module:id" imports the module first."""
+    env_settings: str = "{}"
+    """Keywords for the environment, as a JSON object, such as '{"domain": "physics"}'."""
+
+    def groups(self, tasks: int, group_size: int) -> GroupEnv:
+        """Make `tasks` groups of `group_size` attempts.
+
+        Raises:
+            SettingError: the vector environment is not a `GroupEnv`, or the settings are no JSON object.
+        """
+        remedy = f"{self.env} has no groups; register it with vector_entry_point=functools.partial(GroupEnv, ...)."
+        settings = parse_settings(self.env_settings)
+        try:
+            envs = gymnasium.make_vec(self.env, num_envs=tasks * group_size, group_size=group_size, **settings)
+        except TypeError as error:
+            if "group_size" not in str(error):
+                raise
+            raise SettingError(remedy) from error
+        if not isinstance(envs, GroupEnv):
+            raise SettingError(remedy)
+        return envs
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the policy comes from."""
+
+    policy: str = ""
+    """A folder or the name of a model on the Hugging Face Hub. None builds a small, untrained one."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the weights."""
+    autocast: Literal["no", "bfloat16"] = "no"
+    """What to compute in, while the weights keep their type."""
+    lora_rank: int = 0
+    """Of low-rank adapters, which are then all that is trained; 0 trains every weight."""
+    recompute: bool = False
+    """Whether to compute activations again in the backward pass (gradient checkpointing), to save memory."""
+
+    def load(self, envs: GroupEnv, seed: int) -> Policy:
+        """Load the policy, or build a small one that reads the prompts of `envs`."""
+        dtype = getattr(torch, self.dtype)
+        autocast = None if self.autocast == "no" else torch.bfloat16
+        if self.policy:
+            policy = Policy.load(self.policy, dtype=dtype, autocast=autocast, recompute=self.recompute)
+        else:
+            Console(stderr=True).print(
+                "No --policy was given, so a small, untrained one is built. It shows that the loop runs; it learns "
+                "little."
+            )
+            texts = [task.prompt for task in envs.envs[0].get_wrapper_attr("tasks")]
+            small = Policy.small(texts=texts, vocab_size=1024, max_positions=16_384, seed=seed)
+            policy = Policy(small.model.to(dtype), small.tokenizer, autocast=autocast, recompute=self.recompute)
+        return policy.with_lora(self.lora_rank, seed=seed) if self.lora_rank else policy
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A server to sample from, in place of a policy in this process."""
+
+    url: str = ""
+    """Of an OpenAI-compatible server, such as http://localhost:8000/v1; none for a policy in this process."""
+    model: str = ""
+    """What the server calls the model."""
+    key: str = ""
+    """The server's key."""
+
+    def sampler(self, source: Source, envs: GroupEnv, seed: int) -> Sampler:
+        """Return the server, if one is named, or else the policy."""
+        return Server(self.model, self.url, key=self.key) if self.url else source.load(envs, seed)
+
+
+def parse_settings(text: str) -> dict[str, Any]:
+    """Read keywords from a JSON object.
+
+    Raises:
+        SettingError: it is not one.
+    """
+    try:
+        settings = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise SettingError(f"--env-settings must be a JSON object, not {text!r}: {error}") from error
+    if not isinstance(settings, dict):
+        raise SettingError(f"--env-settings must be a JSON object, not {text!r}.")
+    return cast(dict[str, Any], settings)

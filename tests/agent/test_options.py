@@ -1,0 +1,135 @@
+"""Where the policy comes from, and what it is put to."""
+
+import functools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import pytest
+import torch
+from letters import Say
+
+from sdpo_agent import Policy
+from sdpo_agent.options import Remote, Source, World, parse_settings
+from sdpo_agent.server import Server
+from sdpo_envs import GroupEnv, SettingError
+
+# Of peft and of the transformers library, whose names change with version 6.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.(is_gradient_checkpointing|gradient_checkpointing_enable):FutureWarning"
+)
+SCIENCE = "sdpo/SciKnowEval-v0"
+
+
+@pytest.fixture
+def registered() -> Iterator[None]:
+    gymnasium.register("agent-test/Alone-v0", entry_point=Say)
+    gymnasium.register("agent-test/Broken-v0", vector_entry_point=functools.partial(GroupEnv, lambda: undefined()))
+    yield
+    del gymnasium.registry["agent-test/Alone-v0"]
+    del gymnasium.registry["agent-test/Broken-v0"]
+
+
+def undefined() -> Any:
+    raise TypeError("this environment has a mistake in it")
+
+
+def prompts() -> GroupEnv:
+    return GroupEnv(Say, 2, 2)
+
+
+# --- the world
+
+
+def test_groups_are_made_of_any_registered_environment() -> None:
+    envs = World("letters:agent-test/Say-v0", '{"reveal": true}').groups(3, 2)
+    assert (envs.num_envs, envs.group_size, envs.num_groups) == (6, 2, 3)
+    assert envs.envs[0].unwrapped.reveal is True
+    assert World(SCIENCE, '{"domain": "physics"}').groups(1, 1).task_ids[0].startswith("physics/")
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize("env", ["agent-test/Alone-v0", "CartPole-v1"])
+def test_an_environment_without_groups_is_refused_with_the_remedy(env: str) -> None:
+    with pytest.raises(SettingError, match=f"{env} has no groups; register it with vector_entry_point"):
+        World(env).groups(2, 2)
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_mistake_of_the_environment_is_not_taken_for_a_lack_of_groups() -> None:
+    with pytest.raises(TypeError, match="has a mistake in it"):
+        World("agent-test/Broken-v0").groups(1, 2)
+    with pytest.raises(TypeError, match="domian"):
+        World(SCIENCE, '{"domian": "physics"}').groups(1, 2)
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "domain=physics", "", "null", '"a"'])
+def test_settings_that_are_no_json_object_are_refused(text: str) -> None:
+    with pytest.raises(SettingError, match=r"--env-settings must be a JSON object, not "):
+        parse_settings(text)
+    with pytest.raises(SettingError, match="JSON object"):
+        World(SCIENCE, text).groups(1, 1)
+
+
+@pytest.mark.parametrize("settings", [{}, {"domain": "physics", "reveal": True}, {"a": [1, None, {"b": "é"}]}])
+def test_settings_are_read(settings: dict[str, Any]) -> None:
+    assert parse_settings(json.dumps(settings)) == settings
+
+
+# --- the policy
+
+
+def test_without_a_name_a_small_policy_is_built_and_said_to_be(capsys: pytest.CaptureFixture[str]) -> None:
+    one, same, other = (Source().load(prompts(), seed) for seed in (0, 0, 1))
+    assert "untrained" in capsys.readouterr().err
+    weights = [next(iter(policy.model.parameters())) for policy in (one, same, other)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+    assert one.max_positions == 16_384
+    assert not one.adapters
+
+
+def test_what_is_said_of_the_weights_holds_for_a_small_policy_too() -> None:
+    policy = Source(dtype="bfloat16", autocast="bfloat16", recompute=True).load(prompts(), 0)
+    assert next(iter(policy.model.parameters())).dtype is torch.bfloat16
+    assert policy.autocast is torch.bfloat16
+    assert policy.recompute
+    plain = Source().load(prompts(), 0)
+    assert (next(iter(plain.model.parameters())).dtype, plain.autocast, plain.recompute) == (torch.float32, None, False)
+
+
+def test_a_policy_is_loaded_from_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    saved = Policy.small(hidden=16, layers=1, heads=2, seed=3)
+    saved.save(tmp_path)
+    policy = Source(str(tmp_path), dtype="bfloat16", autocast="bfloat16", recompute=True).load(prompts(), 0)
+    assert "untrained" not in capsys.readouterr().err
+    weights = [next(iter(each.model.parameters())) for each in (policy, saved)]
+    assert torch.equal(weights[0], weights[1].to(torch.bfloat16))
+    assert policy.autocast is torch.bfloat16
+    assert policy.recompute
+
+
+def test_adapters_are_put_on_and_they_alone_are_trained() -> None:
+    pytest.importorskip("peft")
+    policy = Source(lora_rank=2).load(prompts(), 0)
+    assert policy.adapters
+    trained = sum(weight.numel() for weight in policy.trainable())
+    assert 0 < trained < 0.1 * sum(weight.numel() for weight in policy.model.parameters())
+    again = Source(lora_rank=2).load(prompts(), 0)
+    assert all(torch.equal(*pair) for pair in zip(policy.trainable(), again.trainable(), strict=True))
+
+
+# --- a server in its place
+
+
+def test_a_url_names_a_server() -> None:
+    pytest.importorskip("openai")
+    server = Remote("http://localhost:1/v1", "some/model", "secret").sampler(Source(), prompts(), 0)
+    assert isinstance(server, Server)
+    assert (server.url, server.model) == ("http://localhost:1/v1", "some/model")
+
+
+def test_without_a_url_the_policy_writes() -> None:
+    assert isinstance(Remote().sampler(Source(), prompts(), 0), Policy)

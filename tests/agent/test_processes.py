@@ -1,0 +1,126 @@
+"""Several processes that train one policy together do what one does alone. Two on the CPU, over the loopback."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import runs
+import torch
+from torch import Tensor
+
+from sdpo_agent.processes import Processes
+
+KINDS = ("grpo", "kl", "ema", "lora-ema", "hybrid")
+ALL = (*KINDS, "dynamic")
+pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # of peft
+
+
+def launched(*arguments: str) -> str:
+    """Run a script in two processes; return what they print."""
+    here = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "PYTHONWARNINGS": "ignore"}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *arguments]
+    done = subprocess.run(command, env=here, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-3000:] + done.stdout[-1000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The same runs, made by one process and by two; of these none but the first writes, or the launch fails."""
+    one, two = (tmp_path_factory.mktemp(name) for name in ("one", "two"))
+    (two / "said").write_text(launched(runs.__file__, "share", str(two), *ALL))
+    runs.share(one, list(KINDS))
+    return one, two
+
+
+def rows(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def ended(folder: Path, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = torch.load(folder / name)
+    return found
+
+
+def flat(weights: Any) -> Tensor:
+    return torch.cat([weight.flatten() for weight in (weights.values() if isinstance(weights, dict) else weights)])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_tell_what_one_tells(folders: tuple[Path, Path], kind: str) -> None:
+    one, two = (rows(folder / kind / "whole") for folder in folders)
+    assert len(one) == len(two) == runs.STEPS
+    for mine, theirs in zip(one, two, strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-5, abs=1e-6)  # a loss may be a sum that is nearly zero
+    assert {row["attempts"] for row in two} == {12}
+    assert 2 in {row["optimizer_steps"] for row in two}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_learn_what_one_learns(folders: tuple[Path, Path], kind: str) -> None:
+    one, two = (ended(folder / kind, "whole-0.pt") for folder in folders)
+    torch.testing.assert_close(flat(two["policy"]), flat(one["policy"]), rtol=1e-5, atol=1e-5)
+    began = flat([weight.detach() for weight in runs.begin(kind)[0].trainable()])
+    assert (flat(one["policy"]) - began).abs().max() > 1e-3
+    if one["algorithm"]:
+        torch.testing.assert_close(flat(two["algorithm"]), flat(one["algorithm"]), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_both_hold_the_same_policy_and_the_same_teacher(folders: tuple[Path, Path], kind: str) -> None:
+    first, second = (ended(folders[1] / kind, f"whole-{rank}.pt") for rank in (0, 1))
+    assert runs.same(first, second)
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_two_that_resume_repeat_two_that_were_not_interrupted(folders: tuple[Path, Path], kind: str) -> None:
+    folder = folders[1] / kind
+    whole, parts = ((folder / name / "metrics.jsonl").read_bytes() for name in ("whole", "parts"))
+    assert whole == parts
+    for rank in (0, 1):
+        assert runs.same(ended(folder, f"whole-{rank}.pt"), ended(folder, f"parts-{rank}.pt"))
+
+
+def test_two_play_on_until_both_have_enough_to_learn_from(folders: tuple[Path, Path]) -> None:
+    """Each needs enough of its own, so the groups are not those of one process; but both play as often."""
+    told = rows(folders[1] / "dynamic" / "whole")
+    assert {row["taught_share"] for row in told} == {1}
+    assert {row["attempts"] for row in told} <= {12, 24, 36}
+    assert max(row["attempts"] for row in told) > 12
+
+
+def test_in_some_mini_batch_one_of_them_had_nothing_to_learn() -> None:
+    """Else the tests above would not show that it takes the same step all the same."""
+    seed = runs.settings().seed
+    orders = [np.random.default_rng([seed, step]).permutation(4).tolist() for step in range(runs.STEPS)]
+    assert sum({order[0], order[1]} in ({0, 1}, {2, 3}) for order in orders) == 4
+
+
+def test_what_they_say_to_one_another(folders: tuple[Path, Path]) -> None:
+    said = [json.loads(line) for line in (folders[1] / "said").read_text().splitlines()]
+    for rank, heard in enumerate(sorted(said, key=lambda each: each["rank"])):
+        assert heard == {
+            "rank": rank,
+            "count": 2,
+            "first": rank == 0,
+            "gathered": [0, 1],
+            "sum": 4.0,
+            "shares": [[[5, 6], [7, 8]][rank], [[5], [6]][rank]],
+            "gradients": [3.0, 5.0, None],
+        }
+
+
+def test_one_alone_says_nothing() -> None:
+    alone = Processes()
+    assert (alone.count, alone.rank, alone.first) == (1, 0, True)
+    assert alone.gather(3) == [3]
+    assert alone.sum(2.5) == 2.5
+    assert list(alone.share([1, 2, 3])) == [1, 2, 3]
+    weight = torch.nn.Parameter(torch.zeros(2))
+    alone.sum_gradients([weight])
+    assert weight.grad is None
