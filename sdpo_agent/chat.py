@@ -24,11 +24,18 @@ class Script:
 
     Attributes:
         token_ids: All of it. Each token attends to all before it.
-        written: The positions of the tokens that the policy wrote, in order, none of them 0: those that are scored.
+        written: The positions of the tokens that the policy wrote, in order: those that are scored.
+
+    Raises:
+        ValueError: the first token is to be scored.
     """
 
     token_ids: tuple[int, ...]
     written: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if 0 in self.written:
+            raise ValueError("The first token of a script follows nothing, so it cannot be scored.")
 
     @property
     def written_ids(self) -> list[int]:
@@ -47,7 +54,8 @@ class Chat:
     def __init__(self, tokenizer: Any, stop_ids: frozenset[int]) -> None:
         self.tokenizer = tokenizer
         self.stop_ids = stop_ids
-        self._remembered = lru_cache(4096)(self._write)  # the attempts of a group read the same
+        self._end = (tokenizer.eos_token_id,)
+        self._remembered = lru_cache(512)(self._write)  # the attempts of a group read the same
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
         """Write a conversation as tokens, up to where the policy's answer begins.
@@ -81,7 +89,7 @@ class Chat:
         """Write turns that were read together.
 
         Args:
-            turns: At least one.
+            turns: At least one. What a server wrote has no tokens: it is written anew, and not scored.
             opening: What is read in place of the first observation, such as a hindsight; it stands inside that user
                 turn, before everything that is scored.
         """
@@ -91,7 +99,7 @@ class Chat:
         for earlier, turn in zip([None, *turns], turns, strict=False):
             ids += [] if earlier is None else self._between(earlier, turn.observation)
             written += range(len(ids), len(ids) + len(turn.token_ids))
-            ids += turn.token_ids
+            ids += turn.token_ids or self.answer_ids(turn.action)
         return Script(tuple(ids), tuple(written))
 
     def context_ids(self, conversation: Conversation) -> list[int]:
@@ -112,8 +120,31 @@ class Chat:
         )
         shared = _common(one[::-1], other[::-1])
         ids = one[len(one) - shared :]
-        ended = bool(turn.token_ids) and turn.token_ids[-1] in self.stop_ids
-        return ids[1:] if ended and ids[0] in self.stop_ids else ids
+        last = turn.token_ids[-1:] or self._end  # what a server wrote is written with an end
+        return ids[1:] if last == (ids[0],) and self.stop_ids.issuperset(last) else ids
+
+
+def families(scripts: Sequence[Script]) -> list[tuple[list[int], int]]:
+    """Part scripts into runs of neighbours that begin alike, and one of those that begin like no neighbour.
+
+    A script joins the run before it if they share at least half of what it reads before it writes, and of what the run
+    had in common. What is shared ends before the token from which the first written one is predicted.
+
+    Returns:
+        For each run the numbers of its scripts, and how many tokens they have in common, 0 for the last.
+    """
+    runs: list[tuple[list[int], int]] = []
+    for number, script in enumerate(scripts):
+        context = min(script.written, default=len(script.token_ids))
+        if runs:
+            run, before = runs[-1]
+            shared = min(before, context - 1, _common(scripts[run[0]].token_ids, script.token_ids))
+            if 2 * shared >= max(context, before):
+                runs[-1] = ([*run, number], shared)
+                continue
+        runs.append(([number], max(0, context - 1)))
+    alone = [number for run, _ in runs if len(run) == 1 for number in run]
+    return [*((run, shared) for run, shared in runs if len(run) > 1), *([(alone, 0)] if alone else [])]
 
 
 def _common(one: Sequence[int], other: Sequence[int]) -> int:

@@ -10,7 +10,6 @@ discovery@k; a run that was killed goes on after its last whole round.
 """
 
 import math
-from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -112,6 +111,7 @@ class MultiTurn(BestOfK):
         self._room = settings.max_tokens
         self._conversation = conversation
         self._chains: dict[int, list[Attempt]] = {}
+        self._starts: dict[int, int] = {}
 
     def ask(self, slot: int, conversation: Conversation) -> Conversation:
         """Ask the question with as much history as there is room for."""
@@ -120,7 +120,13 @@ class MultiTurn(BestOfK):
         def fits(start: int) -> bool:
             return self.sampler.fits(self._asked(chain[start:], conversation), self._room)
 
-        return self._asked(chain[bisect_left(range(len(chain)), True, key=fits) :], conversation)
+        start = self._starts.get(slot, len(chain))  # where to search from; what is found does not depend on it
+        while start > 0 and fits(start - 1):
+            start -= 1
+        while start < len(chain) and not fits(start):
+            start += 1
+        self._starts[slot] = start
+        return self._asked(chain[start:], conversation)
 
     def hear(self, group: Group, round: int) -> None:
         """Add each failure that something was said about to its chain."""

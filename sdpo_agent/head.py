@@ -69,6 +69,35 @@ class Head:
         return self.layer.weight.detach().to(self.dtype)  # once, not for every chunk
 
 
+def head_of(model: Any, temperature: float = 1.0, dtype: torch.dtype | None = None) -> Head:
+    """Return the head of a causal language model of transformers, as its configuration describes it."""
+    config = model.config.get_text_config()
+    scale = getattr(config, "logit_scale", None) or 1 / (getattr(config, "logits_scaling", None) or 1)
+    cap = getattr(config, "final_logit_softcapping", None) or math.inf
+    return Head(model.get_output_embeddings(), temperature, scale, cap, dtype)
+
+
+def require_known_head(model: Any, dtype: torch.dtype | None = None) -> None:
+    """Compare the logits that a model makes with those that `head_of` it makes.
+
+    Raises:
+        ValueError: they differ, or the layer is no plain linear one, or an adapter changes what it is tied to.
+    """
+    layer = model.get_output_embeddings()
+    adapted = [each.base_layer for each in model.modules() if hasattr(each, "get_delta_weight")]
+    if type(layer) is nn.Linear and all(each.weight is not layer.weight for each in adapted):
+        ids = torch.tensor([[0, 1]], device=layer.weight.device)
+        theirs = model(input_ids=ids, use_cache=False).logits[0].float()
+        hidden = model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state[0]
+        ours = Hidden(hidden, head_of(model, dtype=dtype)).logits(slice(None))
+        if torch.allclose(ours, theirs, rtol=0.01, atol=0.01 * float(theirs.abs().max())):
+            return
+    raise ValueError(
+        f"{type(model).__name__} does more after its last hidden states than a linear layer, a scale and a soft cap. "
+        "Choose another model, and put no adapter on the output layer or what is tied to it."
+    )
+
+
 class Scores(Protocol):
     """What a model makes of N tokens, before it is spelled out over the vocabulary."""
 

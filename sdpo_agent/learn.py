@@ -165,7 +165,7 @@ def _optimize(
     shares = [token_share(_learned_tokens(sample), how, settings.max_tokens) for sample in counted]
     total = processes.sum(sum(share for _, share in shares))
     weighed = [(sample, weight / total) for sample, (weight, _) in zip(counted, shares, strict=True) if sample.teaches]
-    weighed.sort(key=lambda pair: len(policy.chat.script(pair[0].turns).token_ids))  # so that little is padded
+    weighed.sort(key=lambda pair: _place(policy, pair[0]))
     told: Tally = {}
     for start in range(0, len(weighed), settings.microbatch):
         micro, parts = zip(*weighed[start : start + settings.microbatch], strict=True)
@@ -191,6 +191,13 @@ def _learned_tokens(sample: Sample) -> int:
     """Count the tokens that a loss is a mean over: not those that only a self-teacher would score, and forgot."""
     turns = sample.turns if sample.policy_weight else sample.turns[sample.forgotten :]
     return sum(len(turn.token_ids) for turn in turns)
+
+
+def _place(policy: Policy, sample: Sample) -> tuple[int, tuple[int, ...], int]:
+    """Say where a sample belongs among others: beside those of the same prompt, and then of like length."""
+    script = policy.chat.script(sample.turns)
+    prompt = script.token_ids[: script.written[0]]
+    return len(prompt), prompt, len(script.token_ids)
 
 
 @torch.no_grad()

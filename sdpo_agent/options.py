@@ -84,10 +84,14 @@ class Remote:
     """What the server calls the model."""
     key: str = ""
     """The server's key."""
+    limit: int | None = None
+    """Most characters that it reads; in multi-turn, the oldest attempts are forgotten beyond that."""
 
     def sampler(self, source: Source, envs: GroupEnv, seed: int) -> Sampler:
         """Return the server, if one is named, or else the policy."""
-        return Server(self.model, self.url, key=self.key) if self.url else source.load(envs, seed)
+        if not self.url:
+            return source.load(envs, seed)
+        return Server(self.model, self.url, key=self.key, limit=self.limit)
 
 
 def parse_settings(text: str) -> dict[str, Any]:

@@ -18,11 +18,14 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 from transformers import PreTrainedTokenizerBase as Tokenizer
+from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import logging
 
 from sdpo_agent.attempt import Conversation, Turn
-from sdpo_agent.chat import Chat, Script
-from sdpo_agent.head import Head, Hidden, pick
+from sdpo_agent.cache import is_plain, make_cache, spread
+from sdpo_agent.chat import Chat, Script, families
+from sdpo_agent.draw import draw, noise
+from sdpo_agent.head import Hidden, head_of, pick, require_known_head
 from sdpo_agent.small import byte_tokenizer, qwen3
 from sdpo_envs.errors import require
 
@@ -62,18 +65,27 @@ class Policy:
         self.autocast = autocast
         self.recompute = recompute
         nn.Module.to(model, device or ("cuda" if torch.cuda.is_available() else "cpu")).train(False)
-        if "position_ids" not in inspect.signature(self.core.forward).parameters:
+        takes = inspect.signature(self.core.forward).parameters
+        if "position_ids" not in takes:
             raise ValueError(f"{type(self.core).__name__} takes no position_ids; choose a model that does, like Qwen3.")
+        self._cache = "cache" if "cache" in takes else "past_key_values"  # its name until transformers 5.24
         for module in self.core.modules():
             _turn_off_dropout(module)
         if recompute:
-            self.core.gradient_checkpointing_enable({"use_reentrant": False})
+            renamed = getattr(
+                self.core, "activation_checkpointing_enable", None
+            )  # the only name from transformers 6 on
+            (renamed or self.core.gradient_checkpointing_enable)({"use_reentrant": False})
+        self._layers = [
+            each for each in self.core.modules() if recompute and isinstance(each, GradientCheckpointingLayer)
+        ]
         self.max_positions: float = getattr(self.core.config.get_text_config(), "max_position_embeddings", math.inf)
         ends = self.core.generation_config.eos_token_id if self.core.generation_config else None
         ends = ends if isinstance(ends, list) else [ends]
         stops = frozenset(token for token in [*ends, tokenizer.eos_token_id] if token is not None)
         self.chat = Chat(tokenizer, stops)
-        self._require_known_head()
+        with torch.no_grad(), self._precision():
+            require_known_head(self.core, self.autocast)
 
     @classmethod
     def load(
@@ -140,6 +152,8 @@ class Policy:
         Returns:
             A policy around the same weights. They equal the model's until it is trained.
         """
+        if self.adapters:
+            raise ValueError("This policy has adapters already; train those, or merge them: policy.copy().")
         peft = require("peft", "lora")
         config = peft.LoraConfig(r=rank, lora_alpha=alpha or 2 * rank, target_modules=targets, task_type="CAUSAL_LM")
         with torch.random.fork_rng(devices=[]):
@@ -220,7 +234,8 @@ class Policy:
             seeds: One per conversation. What is drawn follows from it, whatever stands beside it in the batch.
 
         Raises:
-            ValueError: a conversation leaves no room for `max_tokens`, or that is less than 1.
+            ValueError: a conversation leaves no room for `max_tokens`, that is less than 1, `temperature` is negative,
+                or there is not one seed per conversation.
         """
         prompts = [self.chat.context_ids(conversation) for conversation in conversations]
         drawn = self.sample(prompts, max_tokens, temperature, seeds)
@@ -231,25 +246,29 @@ class Policy:
         self, prompts: Sequence[Sequence[int]], max_tokens: int, temperature: float, seeds: Sequence[int]
     ) -> list[tuple[list[int], list[float]]]:
         """Sample tokens after each prompt, as `write` does; return them, and their log-probabilities, nats."""
-        if max_tokens < 1:
-            raise ValueError(f"max_tokens={max_tokens} must be at least 1.")
+        if max_tokens < 1 or temperature < 0:
+            raise ValueError(f"max_tokens={max_tokens} must be at least 1, and temperature={temperature} at least 0.")
+        if len(prompts) != len(seeds):
+            raise ValueError(f"{len(prompts)} prompts need as many seeds, not {len(seeds)}.")
+        if not prompts:
+            return []
         self._require_room(prompts, [max_tokens] * len(prompts))
-        self.model.train(False)
-        noise_BT = torch.stack([_noise(seed, max_tokens) for seed in seeds]).to(self.device)
+        noise_BT = torch.stack([noise(seed, max_tokens) for seed in seeds]).to(self.device)
         stops = torch.tensor(sorted(self.chat.stop_ids), dtype=torch.long, device=self.device)
         token_BT, logprob_BT = torch.zeros_like(noise_BT, dtype=torch.long), torch.zeros_like(noise_BT)
         rows = torch.arange(len(prompts), device=self.device)  # those still in the batch
         running = torch.ones_like(rows, dtype=torch.bool)
-        cache = DynamicCache(config=self.core.config)
+        cache = make_cache(self.core.config, max_tokens)
         logits, mask, positions = self._read(prompts, cache)
         for step in range(max_tokens):
-            token, logprob = _draw(logits, temperature, noise_BT[rows, step])
+            token, logprob = draw(logits, temperature, noise_BT[rows, step])
             token_BT[rows, step], logprob_BT[rows, step] = token, logprob.double()
             running &= ~torch.isin(token, stops)  # a finished row runs on beside the others; `_cut` drops the rest
-            if not running.any() or step + 1 == max_tokens:
+            left = int(running.sum())
+            if not left or step + 1 == max_tokens:
                 break
-            if 2 * running.sum() <= len(running):  # the finished rows are the most: go on without them
-                cache.batch_select_indices(running.nonzero()[:, 0])
+            if 2 * left <= len(running):  # the finished rows are the most: go on without them
+                cache.reorder_cache(running.nonzero()[:, 0])  # type: ignore[arg-type]
                 rows, token, positions, mask = (each[running] for each in (rows, token, positions, mask))
                 running = running[running]
             positions, mask = positions + 1, torch.cat([mask, mask[:, -1:]], dim=1)
@@ -260,29 +279,29 @@ class Policy:
         """Read `scripts` and return the scores of their written tokens, end to end.
 
         Args:
-            scripts: Of any lengths; those of like length waste the least.
+            scripts: Of any lengths. What neighbours begin with in common is read once, so those of one prompt belong
+                side by side; of the others, those of like length waste the least.
             temperature: Divides the logits; that of the sampling.
 
         Returns:
             The scores of N tokens, with a gradient unless under `torch.no_grad`.
 
         Raises:
-            ValueError: a script is longer than the model reads or scores its first token, or `temperature` is not
-                positive.
+            ValueError: a script is empty or longer than the model reads, or `temperature` is not positive.
         """
         if temperature <= 0:
             raise ValueError(f"temperature={temperature} must be positive: at 0 one action has all the probability.")
-        self._require_room(
-            [script.token_ids[: min(script.written, default=1)] for script in scripts], [0] * len(scripts)
-        )
         self._require_room([script.token_ids for script in scripts], [0] * len(scripts))
-        self.model.train(self.recompute and torch.is_grad_enabled())
-        ids, _ = pad([script.token_ids for script in scripts], device=self.device)
-        with self._precision():
-            hidden = self.core.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
-        rows = [row for row, script in enumerate(scripts) for _ in script.written]
-        columns = [position - 1 for script in scripts for position in script.written]  # each predicts the next
-        return Hidden(hidden[rows, columns], self._head(temperature))
+        for layer in self._layers:  # they recompute when they are training; nothing else is told that it is
+            layer.training = torch.is_grad_enabled()
+        shares = not self.recompute and is_plain(make_cache(self.core.config))
+        hidden: dict[int, Tensor] = {}
+        for numbers, shared in families(scripts) if shares else [(list(range(len(scripts))), 0)]:
+            with self._precision():
+                read = self._read_family([scripts[number] for number in numbers], shared)
+            hidden.update(zip(numbers, read, strict=True))
+        whole = torch.cat([hidden[number] for number in range(len(scripts))])
+        return Hidden(whole, head_of(self.core, temperature, self.autocast))
 
     def logprobs(self, scripts: Sequence[Script], temperature: float = 1.0) -> Tensor:
         """Return the log-probabilities of the written tokens, end to end: logprobs_N, nats, with a gradient.
@@ -300,11 +319,23 @@ class Policy:
         ids, mask = pad(list(unique), left=True, device=self.device)
         positions = (mask.long().cumsum(dim=1) - 1).clamp(min=0)
         logits = self._next_logits(ids, mask, positions, cache)
-        cache.batch_select_indices(which_B)
+        cache.reorder_cache(which_B)  # type: ignore[arg-type]
         return logits[which_B], mask[which_B], positions[which_B, -1:]
 
+    def _read_family(self, scripts: Sequence[Script], shared: int) -> list[Tensor]:
+        """Return, for each script, the hidden states that predict its written tokens; what is shared is read once."""
+        read, past = self.core.get_decoder(), {}
+        if shared:
+            cache = make_cache(self.core.config)
+            past = {self._cache: cache}
+            read(input_ids=torch.tensor([scripts[0].token_ids[:shared]], device=self.device), use_cache=True, **past)
+            spread(cache, len(scripts))
+        ids, _ = pad([script.token_ids[shared:] for script in scripts], device=self.device)
+        hidden = read(input_ids=ids, use_cache=bool(past), **past).last_hidden_state
+        # Each state predicts the next token.
+        return [row[[at - 1 - shared for at in script.written]] for row, script in zip(hidden, scripts, strict=True)]
+
     def _next_logits(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache) -> Tensor:
-        name = "cache" if "cache" in inspect.signature(self.core.forward).parameters else "past_key_values"
         with self._precision():
             output = self.core(
                 input_ids=ids,
@@ -312,36 +343,13 @@ class Policy:
                 position_ids=positions,
                 use_cache=True,
                 logits_to_keep=1,
-                **{name: cache},
+                **{self._cache: cache},
             )
         logits: Tensor = output.logits[:, -1].float()
         return logits
 
     def _precision(self) -> AbstractContextManager[Any]:
         return nullcontext() if self.autocast is None else torch.autocast(self.device.type, self.autocast)
-
-    def _head(self, temperature: float) -> Head:
-        config = self.core.config.get_text_config()
-        scale = getattr(config, "logit_scale", None) or 1 / (getattr(config, "logits_scaling", None) or 1)
-        cap = getattr(config, "final_logit_softcapping", None) or math.inf
-        return Head(self.core.get_output_embeddings(), temperature, scale, cap, self.autocast)
-
-    @torch.no_grad()
-    def _require_known_head(self) -> None:
-        """Compare the logits that the model makes with those that are computed here."""
-        layer = self.core.get_output_embeddings()
-        known = type(layer) is nn.Linear
-        if known:
-            ids = torch.tensor([[0, 1]], device=self.device)
-            theirs = self.core(input_ids=ids, use_cache=False).logits[0].float()
-            hidden = self.core.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state[0]
-            ours = Hidden(hidden, self._head(1.0)).logits(slice(None))
-            known = torch.allclose(ours, theirs, rtol=0.05, atol=0.05 * float(theirs.abs().max()))
-        if not known:
-            raise ValueError(
-                f"{type(self.core).__name__} does more after its last hidden states than a linear layer, a scale and a "
-                "soft cap. Choose another model, and put no adapter on the output layer."
-            )
 
     def _require_room(self, prompts: Sequence[Sequence[int]], action_lengths: Sequence[int]) -> None:
         for row, (prompt, action) in enumerate(zip(map(len, prompts), action_lengths, strict=True)):
@@ -374,22 +382,6 @@ def pad(
     masks = [torch.ones(len(row), dtype=torch.bool) for row in rows]
     padded, mask = (pad_sequence(column, batch_first=True, padding_side=side) for column in (tensors, masks))
     return padded.to(device), mask.to(device)
-
-
-def _noise(seed: int, count: int) -> Tensor:
-    """Draw `count` numbers of [0, 1), in float64, which follow from `seed` on every device."""
-    return torch.rand(count, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
-
-def _draw(logits_BV: Tensor, temperature: float, noise_B: Tensor) -> tuple[Tensor, Tensor]:
-    """Draw a token per row, where the cumulative distribution passes the noise; return it and its log-probability."""
-    if temperature == 0:
-        return logits_BV.argmax(-1), torch.zeros_like(noise_B)
-    logprobs_BV = (logits_BV / temperature).log_softmax(-1)
-    sums_BV = logprobs_BV.exp().cumsum(-1, dtype=torch.float64)
-    token_B1 = torch.searchsorted(sums_BV, noise_B[:, None] * sums_BV[:, -1:], right=True)
-    token_B1 = token_B1.clamp(max=logits_BV.shape[1] - 1)  # rounding may reach the end of the last step
-    return token_B1[:, 0], logprobs_BV.gather(1, token_B1)[:, 0]
 
 
 def _turn_off_dropout(module: nn.Module) -> None:

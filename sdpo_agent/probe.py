@@ -5,6 +5,9 @@ how often is it right when it reads the hindsight on its own attempts, under eac
 that failed, how much less does the teacher think of what the student wrote, and where in it. The last needs
 log-probabilities, so a policy in this process; the others also work through a server.
 
+To try again helps by itself: of those who failed, some succeed with no help at all. So attempts with hindsight are
+compared with as many new ones without it, by the same draws, and not with those that the hindsight is on.
+
 The initial gap between teacher and student predicts what self-distillation gains (arXiv 2605.30070).
 """
 
@@ -67,14 +70,16 @@ class Lift:
 
     Attributes:
         shown: Share of attempts that there is such hindsight on.
-        accuracy: Of the policy that reads it, each attempt without hindsight counting as it went.
+        accuracy: Of the policy that reads it; None where there is none.
+        lift: That less the accuracy of as many attempts, by the same draws, at the bare question.
         gap: Mean log-probability of teacher less student per token of the failed attempts, nats; None if not known.
         gap_size: Mean of its magnitude.
         profile: The gap in each of `PARTS` equal parts of the action.
     """
 
     shown: float
-    accuracy: float
+    accuracy: float | None = None
+    lift: float | None = None
     gap: float | None = None
     gap_size: float | None = None
     profile: tuple[float, ...] = ()
@@ -86,7 +91,7 @@ class TaskProbe:
 
     Attributes:
         task_id: The task.
-        attempts: How many were decided.
+        attempts: How many at the bare question were decided, besides those that the hindsight is on.
         accuracy: Share of them that passed.
         reveals_answer: Share of the feedback on failures that gives away the answer; None without any.
         lifts: By the name of the teacher's input.
@@ -117,7 +122,7 @@ def probe(
         task_ids: The tasks; None takes the first ones of the environment.
 
     Returns:
-        What was found, a task each. A task of which every attempt broke is left out.
+        What was found, a task each. A task of which every attempt at the bare question broke is left out.
     """
     chosen = list(task_ids or envs.task_ids[: settings.tasks])
     found = []
@@ -125,18 +130,19 @@ def probe(
         batch = chosen[start : start + envs.num_groups]
         padded = batch + [batch[-1]] * (envs.num_groups - len(batch))
         groups = _play(sampler, envs, padded, settings, (0, start))
+        again = _play(sampler, envs, padded, settings, (1, start))
         lifts: list[dict[str, Lift]] = [{} for _ in groups]
-        for number, (name, reprompt) in enumerate(inputs.items(), start=1):
+        for name, reprompt in inputs.items():
             hint = _hints(sampler, groups, reprompt, settings)
-            taught = _play(sampler, envs, padded, settings, (number, start), hint)
-            for position, (lift, group, after) in enumerate(zip(lifts, groups, taught, strict=True)):
+            taught = _play(sampler, envs, padded, settings, (1, start), hint)
+            for position, (lift, group, bare, after) in enumerate(zip(lifts, groups, again, taught, strict=True)):
                 told = [
                     hint(slot, Conversation(attempt.turns[0].observation, attempt.turns[0].system))
                     for slot, attempt in enumerate(group.attempts, start=position * envs.group_size)
                 ]
-                lift[name] = _lift(sampler, group, told, after, settings)
-        pairs = list(zip(groups, lifts, strict=True))[: len(batch)]
-        found += [_found(*pair) for pair in pairs if pair[0].decided]
+                lift[name] = _lift(sampler, group, told, bare, after, settings)
+        whole = list(zip(groups, again, lifts, strict=True))[: len(batch)]
+        found += [_found(*each) for each in whole if each[0].decided and each[1].decided]
     return found
 
 
@@ -192,25 +198,24 @@ def _hints(sampler: Sampler, groups: Sequence[Group], reprompt: Reprompt, settin
     return hint
 
 
-def _lift(sampler: Sampler, group: Group, told: Sequence[str | None], taught: Group, settings: ProbeSettings) -> Lift:
-    """Compare attempts with those that were made with hindsight on them."""
-    pairs = [
-        (before, text, after)
-        for before, text, after in zip(group.attempts, told, taught.attempts, strict=True)
-        if before.decided and after.decided
-    ]
-    if not pairs:
-        return Lift(0.0, math.nan)
-    shown = sum(text is not None for _, text, _ in pairs) / len(pairs)
-    accuracy = sum((before if text is None else after).passed for before, text, after in pairs) / len(pairs)
-    failed = [(before, text) for before, text, _ in pairs if text is not None and not before.passed]
+def _lift(
+    sampler: Sampler, group: Group, told: Sequence[str | None], again: Group, taught: Group, settings: ProbeSettings
+) -> Lift:
+    """Compare attempts with hindsight on those of a group with others without it."""
+    shown = [each for each in zip(group.attempts, told, again.attempts, taught.attempts, strict=True) if each[1]]
+    played = [(bare.passed, after.passed) for _, _, bare, after in shown if bare.decided and after.decided]
+    lift = Lift(len(shown) / max(1, len(group.decided)))
+    if played:
+        bare, read = np.mean(played, axis=0).tolist()
+        lift = replace(lift, accuracy=read, lift=read - bare)
+    failed = [(before, text) for before, text, _, _ in shown if text and not before.passed]
     if not isinstance(sampler, Policy) or not failed:
-        return Lift(shown, accuracy)
+        return lift
     gaps = [_gap(sampler, attempt, text, settings.temperature) for attempt, text in failed]
     gap_N = np.concatenate(gaps)
     part_N = np.concatenate([np.arange(len(gap)) * PARTS // max(1, len(gap)) for gap in gaps])
     profile = [float(gap_N[part_N == part].mean()) if (part_N == part).any() else math.nan for part in range(PARTS)]
-    return Lift(shown, accuracy, float(gap_N.mean()), float(np.abs(gap_N).mean()), tuple(profile))
+    return replace(lift, gap=float(gap_N.mean()), gap_size=float(np.abs(gap_N).mean()), profile=tuple(profile))
 
 
 @torch.no_grad()
@@ -223,8 +228,8 @@ def _gap(policy: Policy, attempt: Attempt, text: str, temperature: float) -> npt
     return teacher_gap(student_N, teacher_N).double().cpu().numpy()
 
 
-def _found(group: Group, lifts: Mapping[str, Lift]) -> TaskProbe:
+def _found(group: Group, again: Group, lifts: Mapping[str, Lift]) -> TaskProbe:
     told = [attempt.feedback for attempt in group.decided if not attempt.passed and attempt.feedback]
     reveals = sum(feedback.reveals_answer for feedback in told) / len(told) if told else None
-    accuracy = sum(attempt.passed for attempt in group.decided) / len(group.decided)
-    return TaskProbe(group.task_id, len(group.decided), accuracy, reveals, lifts)
+    accuracy = sum(attempt.passed for attempt in again.decided) / len(again.decided)
+    return TaskProbe(group.task_id, len(again.decided), accuracy, reveals, lifts)

@@ -20,14 +20,14 @@ def probe_table(found: Sequence[TaskProbe]) -> Table:
     table = Table("read by the teacher", "on", "accuracy", "lift", "gap, nats/token", "size", title="Probe")
     table.add_row("(the question alone)", "", _interval([task.accuracy for task in found]), "", "", "")
     for name in found[0].lifts if found else ():
-        pairs = [(task, task.lifts[name]) for task in found if not math.isnan(task.lifts[name].accuracy)]
+        lifts = [task.lifts[name] for task in found]
         table.add_row(
             name,
-            f"{np.mean([lift.shown for _, lift in pairs]):.0%}" if pairs else "",
-            _interval([lift.accuracy for _, lift in pairs]),
-            _interval([lift.accuracy - task.accuracy for task, lift in pairs], sign=True),
-            _interval([lift.gap for _, lift in pairs if lift.gap is not None], sign=True),
-            _interval([lift.gap_size for _, lift in pairs if lift.gap_size is not None]),
+            f"{np.mean([lift.shown for lift in lifts]):.0%}",
+            _interval([lift.accuracy for lift in lifts]),
+            _interval([lift.lift for lift in lifts], sign=True),
+            _interval([lift.gap for lift in lifts], sign=True),
+            _interval([lift.gap_size for lift in lifts]),
         )
     reveals = [task.reveals_answer for task in found if task.reveals_answer is not None]
     share = f"{np.mean(reveals):.0%} of the feedback on failures gives away the answer" if reveals else "No feedback"
@@ -45,7 +45,7 @@ def save_probe(found: Sequence[TaskProbe], folder: Path) -> None:
     names = list(found[0].lifts) if found else []
     for position, name in enumerate(["the question alone", *names]):
         values = [task.accuracy if not position else task.lifts[name].accuracy for task in found]
-        mean, low, high = mean_with_interval([value for value in values if not math.isnan(value)])
+        mean, low, high = mean_with_interval([value for value in values if value is not None])
         bars.barh(position, mean, xerr=[[mean - low], [high - mean]], color="0.6" if not position else "C0")
     bars.set_yticks(range(len(names) + 1), ["the question alone", *names])
     bars.invert_yaxis()
@@ -94,10 +94,11 @@ def _pyplot() -> Any:
     return require("matplotlib.pyplot", "bench")
 
 
-def _interval(values: Sequence[float], *, sign: bool = False) -> str:
-    mean, low, high = mean_with_interval(values)
+def _interval(values: Sequence[float | None], *, sign: bool = False) -> str:
+    known = [value for value in values if value is not None]
+    mean, low, high = mean_with_interval(known)
     form = "+.3f" if sign else ".3f"
-    return f"{mean:{form}} [{low:{form}}, {high:{form}}]" if values else ""
+    return f"{mean:{form}} [{low:{form}}, {high:{form}}]" if known else ""
 
 
 def _profile(lifts: Sequence[Lift]) -> list[float]:

@@ -59,8 +59,8 @@ def hindsight(group: Group, attempt: Attempt, question: str, reprompt: Reprompt)
     peer = peer_of(group, attempt, reprompt)
     wanted = reprompt.feedback == "always" or (reprompt.feedback == "without-peer" and not peer)
     feedback = _feedback(attempt) if wanted else ""
-    own = attempt.text.strip() if reprompt.attempt and feedback else ""
     feedback = _cut(feedback, reprompt.limit)
+    own = attempt.text.strip() if reprompt.attempt and feedback else ""
     peer = _cut(peer, reprompt.limit - len(feedback))
     own = _cut(own, reprompt.limit - len(feedback) - len(peer))
     if not peer and not feedback:

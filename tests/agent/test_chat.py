@@ -316,9 +316,6 @@ def test_glm_ends_an_answer_by_the_beginning_of_the_next_turn() -> None:
     )
 
 
-@pytest.mark.xfail(
-    reason="the beginning of the user's turn is taken for the end of the answer and left out", strict=True
-)
 def test_glm_is_told_who_speaks_also_after_another_end_token() -> None:
     glm = CHATS["glm4"]
     said = Turn("a", "b", (100, glm.tokenizer.eos_token_id), (0.0, 0.0))

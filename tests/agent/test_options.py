@@ -4,14 +4,14 @@ import functools
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import pytest
 import torch
 from letters import Say
 
-from sdpo_agent import Policy
+from sdpo_agent import Conversation, Policy
 from sdpo_agent.options import Remote, Source, World, parse_settings
 from sdpo_agent.server import Server
 from sdpo_envs import GroupEnv, SettingError
@@ -26,10 +26,20 @@ SCIENCE = "sdpo/SciKnowEval-v0"
 @pytest.fixture
 def registered() -> Iterator[None]:
     gymnasium.register("agent-test/Alone-v0", entry_point=Say)
+    gymnasium.register("agent-test/Other-v0", vector_entry_point=Other)
     gymnasium.register("agent-test/Broken-v0", vector_entry_point=functools.partial(GroupEnv, lambda: undefined()))
     yield
-    del gymnasium.registry["agent-test/Alone-v0"]
-    del gymnasium.registry["agent-test/Broken-v0"]
+    for name in ("Alone", "Other", "Broken"):
+        del gymnasium.registry[f"agent-test/{name}-v0"]
+
+
+class Other(gymnasium.vector.VectorEnv[Any, Any, Any]):
+    """It takes a group size, and is something else."""
+
+    metadata: ClassVar[dict[str, Any]] = {"autoreset_mode": gymnasium.vector.AutoresetMode.DISABLED}
+
+    def __init__(self, num_envs: int, group_size: int) -> None:
+        self.num_envs = num_envs
 
 
 def undefined() -> Any:
@@ -51,7 +61,7 @@ def test_groups_are_made_of_any_registered_environment() -> None:
 
 
 @pytest.mark.usefixtures("registered")
-@pytest.mark.parametrize("env", ["agent-test/Alone-v0", "CartPole-v1"])
+@pytest.mark.parametrize("env", ["agent-test/Alone-v0", "agent-test/Other-v0", "CartPole-v1"])
 def test_an_environment_without_groups_is_refused_with_the_remedy(env: str) -> None:
     with pytest.raises(SettingError, match=f"{env} has no groups; register it with vector_entry_point"):
         World(env).groups(2, 2)
@@ -126,9 +136,10 @@ def test_adapters_are_put_on_and_they_alone_are_trained() -> None:
 
 def test_a_url_names_a_server() -> None:
     pytest.importorskip("openai")
-    server = Remote("http://localhost:1/v1", "some/model", "secret").sampler(Source(), prompts(), 0)
+    server = Remote("http://localhost:1/v1", "some/model", "secret", 30).sampler(Source(), prompts(), 0)
     assert isinstance(server, Server)
     assert (server.url, server.model) == ("http://localhost:1/v1", "some/model")
+    assert [server.fits(Conversation("a" * length), 9) for length in (30, 31)] == [True, False]
 
 
 def test_without_a_url_the_policy_writes() -> None:

@@ -165,7 +165,7 @@ def asked(tokens: int) -> Conversation:
         (lambda short: short.scores([SCRIPTS[2], Script((1,) * 11, (4,))]), "Row 1 has 11 tokens and .* 0 more"),
         (lambda short: short.sample([[1], []], 3, 1.0, [0, 1]), "Prompt 1 is empty"),
         (lambda short: short.logprobs([Script((), ())]), "Prompt 0 is empty"),
-        (lambda short: short.logprobs([SCRIPTS[2], Script((1, 2, 3), (0, 1))]), "Prompt 1 is empty"),
+        (lambda short: short.logprobs([SCRIPTS[2], Script((1, 2, 3), (0, 1))]), "cannot be scored"),
         (lambda short: short.sample([[1]], 0, 1.0, [0]), "max_tokens=0 must be at least 1"),
         (lambda short: short.scores([SCRIPTS[2]], 0), "temperature=0 must be positive"),
         (lambda short: short.logprobs([SCRIPTS[2]], -1.0), r"temperature=-1\.0 must be positive"),

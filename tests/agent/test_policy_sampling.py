@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from tiny import PROMPTS, STOPS, Row, always, answered, assert_same, family, small
 
 from sdpo_agent import Conversation, Policy, Turn
-from sdpo_agent.policy import _draw, _noise
+from sdpo_agent.draw import draw as drawn_from
+from sdpo_agent.draw import noise as noise_of
 
 ASKED = [PROMPTS[row % 3] + [5 + row] * (row % 5) for row in range(24)]
 
@@ -165,7 +166,7 @@ LAST = 1 - 2**-53
 
 
 def drawn(logits: Sequence[float], noise: float, temperature: float = 1.0) -> int:
-    token, _ = _draw(torch.tensor([logits]), temperature, torch.tensor([noise], dtype=torch.float64))
+    token, _ = drawn_from(torch.tensor([logits]), temperature, torch.tensor([noise], dtype=torch.float64))
     return int(token)
 
 
@@ -192,7 +193,7 @@ def test_the_first_and_the_last_likely_token_stand_at_the_ends_of_the_noise(ends
 def test_noise_spread_evenly_is_tokens_spread_as_is_likely() -> None:
     logits = torch.randn(50, generator=torch.Generator().manual_seed(0)) * 2
     noise = (torch.arange(20_000, dtype=torch.float64) + 0.5) / 20_000
-    tokens, logprobs = _draw(logits.expand(20_000, -1), 1.5, noise)
+    tokens, logprobs = drawn_from(logits.expand(20_000, -1), 1.5, noise)
     expected = (logits / 1.5).log_softmax(-1)
     torch.testing.assert_close(
         tokens.bincount(minlength=50) / 20_000, expected.exp(), atol=1 / 20_000, rtol=1e-5, check_dtype=False
@@ -206,8 +207,8 @@ def test_at_temperature_zero_the_noise_says_nothing() -> None:
 
 
 def test_noise_is_that_of_its_seed_and_spread_evenly() -> None:
-    assert torch.equal(_noise(3, 50), _noise(3, 50))
-    many = torch.cat([_noise(seed, 4) for seed in range(1000)])
+    assert torch.equal(noise_of(3, 50), noise_of(3, 50))
+    many = torch.cat([noise_of(seed, 4) for seed in range(1000)])
     assert many.dtype == torch.float64
     assert 0 <= many.min() < 0.002
     assert 0.998 < many.max() < 1

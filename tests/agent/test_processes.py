@@ -24,9 +24,13 @@ def launched(*arguments: str) -> str:
     """Run a script in two processes; return what they print."""
     here = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "PYTHONWARNINGS": "ignore"}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *arguments]
-    done = subprocess.run(command, env=here, capture_output=True, text=True, timeout=240, check=False)
-    assert done.returncode == 0, done.stderr[-3000:] + done.stdout[-1000:]
-    return done.stdout
+    with subprocess.Popen(command, env=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as launcher:
+        try:
+            told, errors = launcher.communicate(timeout=200)
+        finally:
+            launcher.terminate()  # it ends those that it launched, should one wait for the other in vain
+    assert launcher.returncode == 0, errors[-3000:] + told[-1000:]
+    return told
 
 
 @pytest.fixture(scope="module")

@@ -119,7 +119,10 @@ def test_of_a_bfloat16_policy_it_is_float32_and_moves_by_less_than_bfloat16_tell
 
 def test_of_a_bfloat16_policy_it_computes_as_the_policy_does(policy: Policy, scripts: list[Script]) -> None:
     policy.model.to(torch.bfloat16)
-    theirs, ours = logits(policy.scores(scripts)), logits(Teacher(policy, "ema", 0.01).scores(policy, scripts, 1.0))
+    teacher = Teacher(policy, "ema", 0.01)
+    theirs, ours = logits(policy.scores(scripts)), logits(teacher.scores(policy, scripts, 1.0))
+    assert teacher.initial is not None
+    assert teacher.initial.autocast is torch.bfloat16
     frozen = logits(Teacher(policy, "frozen").scores(policy, scripts, 1.0))
     assert torch.equal(frozen, theirs)
     assert relative(ours, theirs) < 0.05
@@ -232,6 +235,14 @@ def test_an_adapter_that_is_not_fresh_belongs_to_where_the_teacher_starts(
     assert teacher.initial is not None
     assert not teacher.initial.adapters
     moved(adapted, 0.1, seed=1)
+    assert relative(logits(teacher.scores(adapted, scripts, 1.0)), before) < 1e-5
+
+
+def test_an_adapter_is_not_fresh_where_one_layer_of_it_is_not(adapted: Policy, scripts: list[Script]) -> None:
+    with torch.no_grad():
+        adapted.trainable()[-1].fill_(0.1)
+    before, teacher = logits(adapted.scores(scripts)), Teacher(adapted, "frozen")
+    moved(adapted, 0.1)
     assert relative(logits(teacher.scores(adapted, scripts, 1.0)), before) < 1e-5
 
 
