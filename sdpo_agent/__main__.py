@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,7 +26,7 @@ from sdpo_agent.report import discovery_table, probe_table, save_discovery, save
 from sdpo_agent.rollout import Sampler
 from sdpo_agent.sdpo import SDPOSettings
 from sdpo_agent.train import TrainSettings, train
-from sdpo_envs import InfrastructureError, SdpoError, SettingError
+from sdpo_envs import GroupEnv, InfrastructureError, SdpoError, SettingError
 
 Inline = tyro.conf.arg(name="")
 Way = Literal["best-of-k", "feedback", "conversation", "sdpo"]
@@ -124,35 +125,37 @@ class Discover:
             raise SettingError("--ways names none; name at least one, such as best-of-k.")
         if self.remote.url and "sdpo" in self.ways:
             raise SettingError("A policy behind a server cannot learn; leave 'sdpo' out of --ways, or leave out --url.")
+        if Processes().count > 1:
+            raise SettingError("discover runs in one process; start it without a launcher.")
         envs = self.world.groups(1, self.batch)
         sampler = self.remote.sampler(self.source, envs, self.loop.seed)
         start = [weight.detach().clone() for weight in sampler.trainable()] if isinstance(sampler, Policy) else []
-        told = {**asdict(self.world), "policy": self.remote.model or self.source.policy}
         records: dict[str, list[Record]] = {way: [] for way in self.ways}
+        task_ids, seeds = self.task_ids or envs.task_ids[: self.tasks], range(self.seeds)
         try:
-            for task_id in self.task_ids or envs.task_ids[: self.tasks]:
-                for way in self.ways:
-                    for seed in range(self.loop.seed, self.loop.seed + self.seeds):
-                        if isinstance(sampler, Policy):
-                            _go_back(sampler, start)
-                        loop = replace(self.loop, seed=seed)
-                        folder = self.run / way / re.sub(r"[^\w.-]+", "_", task_id) / str(seed)
-                        rows = discover(
-                            self._strategy(way, sampler, loop),
-                            envs,
-                            task_id,
-                            loop,
-                            folder,
-                            resume=self.resume and (folder / "config.json").exists(),
-                            told={"way": way, "seed": seed, **told},
-                        )
-                        passed = tuple(row["passed"] for row in rows if row["attempt"] is not None)
-                        records[way].append(Record(task_id, passed, way == "best-of-k" and loop.play_on))
+            for task_id, way, seed in product(task_ids, self.ways, seeds):
+                if isinstance(sampler, Policy):
+                    _go_back(sampler, start)
+                records[way].append(self._run(sampler, envs, task_id, way, self.loop.seed + seed))
         finally:
             envs.close()
         curves = {way: curve(runs, self.loop.attempts) for way, runs in records.items()}
         _out().print(discovery_table(curves, {way: len(runs) for way, runs in records.items()}))
         save_discovery(curves, self.run)
+
+    def _run(self, sampler: Sampler, envs: GroupEnv, task_id: str, way: Way, seed: int) -> Record:
+        loop = replace(self.loop, seed=seed, play_on=self.loop.play_on and way == "best-of-k")
+        folder = self.run / way / re.sub(r"[^\w.-]+", "_", task_id) / str(seed)
+        rows = discover(
+            self._strategy(way, sampler, loop),
+            envs,
+            task_id,
+            loop,
+            folder,
+            resume=self.resume and (folder / "config.json").exists(),
+            told={"way": way, "seed": seed, **asdict(self.world), "policy": self.remote.model or self.source.policy},
+        )
+        return Record(task_id, tuple(row["passed"] for row in rows if row["attempt"] is not None), loop.play_on)
 
     def _strategy(self, way: Way, sampler: Sampler, loop: DiscoverSettings) -> Strategy:
         if way == "sdpo" and isinstance(sampler, Policy):

@@ -37,7 +37,8 @@ class DiscoverSettings(LearnSettings):
     attempts: int = 256
     """Most attempts at the task; the round that reaches it is played to its end."""
     play_on: bool = False
-    """Whether to use up all attempts after a success too. Best-of-k needs that for an unbiased pass@k."""
+    """Whether to use up all attempts after a success too; best-of-k needs that for an unbiased pass@k, and the command
+    line asks it of that alone."""
     retries: int = 2
     """How often to play a round again in which every attempt broke in the machinery, before the run ends."""
     checkpoint_every: int = 1
