@@ -21,9 +21,11 @@ check: .venv/ready ## lint, format, type-check
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-benchmark: .venv/ready ## print how fast the environments step, and how fast programs are judged
+benchmark: .venv/ready ## print how fast environments step, programs are judged, and policies are trained, beside peers
 	@$(BIN)/python benchmarks/stepping.py
 	@$(BIN)/python benchmarks/judging.py $(JUDGES)
+	@$(BIN)/python benchmarks/distillation.py
+	@$(BIN)/python benchmarks/training.py
 
 clean: ## remove the virtual environment and what the tools left
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build

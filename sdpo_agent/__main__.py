@@ -1,6 +1,7 @@
 """The command line: ``python -m sdpo_agent train sdpo --env sdpo/ToolUse-v0 ...``, and ``discover``, and ``probe``."""
 
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import product
@@ -218,8 +219,8 @@ def _go_back(policy: Policy, weights: Sequence[Tensor]) -> None:
         mine.copy_(before)
 
 
-def main() -> None:
-    """Run the command that was asked for."""
+def parse(arguments: Sequence[str]) -> Train | Discover | Probe:
+    """Read a command line; one that is not understood ends the program, as its settings may do by a SettingError."""
     choices = {name: _from_preset(preset) for name, preset in PRESETS.items()}
     about = {name: preset.about for name, preset in PRESETS.items()}
     trains = tyro.extras.subcommand_type_from_defaults(choices, about)
@@ -228,9 +229,15 @@ def main() -> None:
         | Annotated[Discover, tyro.conf.subcommand("discover")]
         | Annotated[Probe, tyro.conf.subcommand("probe")]
     )
+    omit = (tyro.conf.OmitSubcommandPrefixes,)
+    command: Any = tyro.cli(commands, args=arguments, prog="python -m sdpo_agent", config=omit)
+    return command  # type: ignore[no-any-return]
+
+
+def main() -> None:
+    """Run the command that was asked for."""
     try:
-        command: Any = tyro.cli(commands, prog="python -m sdpo_agent", config=(tyro.conf.OmitSubcommandPrefixes,))
-        command()
+        parse(sys.argv[1:])()
     except _FOR_THE_USER as error:
         Console(stderr=True).print(f"[red]{type(error).__name__}[/]: {escape(str(error))}", soft_wrap=True)
         raise SystemExit(1) from error

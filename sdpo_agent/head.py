@@ -87,9 +87,10 @@ def require_known_head(model: Any, dtype: torch.dtype | None = None) -> None:
     adapted = [each.base_layer for each in model.modules() if hasattr(each, "get_delta_weight")]
     if type(layer) is nn.Linear and all(each.weight is not layer.weight for each in adapted):
         ids = torch.tensor([[0, 1]], device=layer.weight.device)
-        theirs = model(input_ids=ids, use_cache=False).logits[0].float()
+        theirs = model(input_ids=ids, use_cache=False).logits[0]
         hidden = model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state[0]
         ours = Hidden(hidden, head_of(model, dtype=dtype)).logits(slice(None))
+        theirs = theirs.to(ours.dtype)
         if torch.allclose(ours, theirs, rtol=0.01, atol=0.01 * float(theirs.abs().max())):
             return
     raise ValueError(

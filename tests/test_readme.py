@@ -68,7 +68,20 @@ def test_the_commands_run(command: str, tmp_path: Path) -> None:
     arguments = [sys.executable, *shlex.split(command)[1:]]
     done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "runs" / "tools" / "metrics.jsonl").exists()
+    wrote = {"train": "tools/metrics.jsonl", "probe": "probe/probe.png", "discover": "discover/discovery.png"}
+    assert (tmp_path / "runs" / wrote[arguments[3]]).exists()
+
+
+@pytest.mark.parametrize("page", ["training", "sdpo", "grpo", "discover", "probe"])
+def test_the_commands_of_the_docs_are_understood(page: str) -> None:
+    from sdpo_agent.__main__ import parse
+
+    text = (Path(__file__).parents[1] / "docs" / f"{page}.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    lines = re.findall(r"^(?:accelerate launch .*)?(?:python )?-m sdpo_agent (.*)$", text, re.MULTILINE)
+    assert lines
+    for line in lines:
+        if "--help" not in line:
+            parse(shlex.split(line))
 
 
 def test_the_map_names_every_folder_that_is_there() -> None:

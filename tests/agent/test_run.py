@@ -169,6 +169,14 @@ def test_a_crash_is_made_good(broken: Path, whole: tuple[Path, Path], crash: Any
     assert_goes_on(broken, whole[0])
 
 
+@pytest.mark.parametrize("crash", [before_the_old_one_is_removed, in_the_middle_of_writing])
+def test_what_a_crash_left_goes_even_if_there_is_nothing_left_to_do(broken: Path, crash: Any) -> None:
+    before = sorted(path.name for path in broken.iterdir())
+    crash(broken)
+    runs.play("ema", broken, resume=True, steps=3)
+    assert sorted(path.name for path in broken.iterdir()) == before
+
+
 def test_warnings_of_steps_that_are_kept_are_kept(broken: Path) -> None:
     (broken / "warnings.txt").write_text("step 2: a: b\nstep 3: c\nstep 4: d\nstep 30: e\nste")
     Run(broken, {}, resume=True, owner=False).load(runs.begin("ema")[0])
