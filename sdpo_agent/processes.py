@@ -5,6 +5,7 @@ policy and takes the same optimizer steps; gradients, counts and metrics are sum
 is spread over devices.
 """
 
+import atexit
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -27,6 +28,8 @@ class Processes:
         state = PartialState(cpu=not torch.cuda.is_available())  # else it takes several without a GPU for one
         self.count: int = state.num_processes
         self.rank: int = state.process_index
+        if self.count > 1:
+            atexit.register(_part)
 
     @property
     def first(self) -> bool:
@@ -59,3 +62,9 @@ class Processes:
     def sum(self, value: float) -> float:
         """Return the sum of everybody's value."""
         return sum(self.gather(value))
+
+
+def _part() -> None:
+    """Close the connections: else a process may be aborted as it ends, and the launcher then kills all the others."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()

@@ -3,12 +3,15 @@
 from collections.abc import Iterator
 
 import pytest
+import torch
 from letters import LETTERS, TASKS, Say
 
 from sdpo_agent import Conversation, Policy, warm_start
 from sdpo_agent.attempt import Message
 from sdpo_agent.reprompt import FEEDBACK, INSTRUCTION, SOLUTION
 from sdpo_envs import GroupEnv
+
+torch.set_num_threads(1)  # workers with several each, on a machine with few, spend their time waiting for one another
 
 
 @pytest.fixture
