@@ -90,7 +90,7 @@ class SDPOSettings:
         for name in ("alpha", "teacher_rate", "policy_share"):
             within(name, getattr(self, name), 0, 1)
         for name in ("importance_clip", "advantage_clip"):
-            within(name, getattr(self, name) or 0, 0)
+            within(name, 1 if getattr(self, name) is None else getattr(self, name), 1e-12)
         if self.route == "failures" and self.policy_share:
             raise SettingError("route='failures' decides by itself what is left to GRPO; policy_share must be 0.")
 
