@@ -151,10 +151,10 @@ def _replace(path: Path, text: str) -> None:
 
 def _require_same(old: Mapping[str, Any], new: Mapping[str, Any], folder: Path) -> None:
     """Refuse to go on with a run of another kind; how long it is and how it is stored may change."""
-    for name in ("algorithm", "settings", "loop"):
-        before, now = old[name], new[name]
+    for name in {**old, **new}:
+        before, now = old.get(name), new.get(name)
         if name == "loop":
-            before, now = {**before, **FREE}, {**now, **FREE}
+            before, now = {**old[name], **FREE}, {**new[name], **FREE}
         if before != now:
             raise SettingError(
                 f"{folder} was begun with the {name} {before}, not {now}. Resume it with those, or begin anew."
