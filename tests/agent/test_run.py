@@ -266,7 +266,7 @@ def test_how_long_it_is_and_how_it_is_stored_may_change(policy: Policy, envs: Gr
 def test_a_run_is_not_resumed_in_another_world(policy: Policy, envs: GroupEnv, tmp_path: Path) -> None:
     train(policy, GRPO(), envs, settings(steps=1), tmp_path, told={"tasks": 4})
     for told in ({"tasks": 8}, {}, {"tasks": 4, "group_size": 2}):
-        with pytest.raises(SettingError, match="begun with the (tasks 4, not|group_size None, not 2)"):
+        with pytest.raises(SettingError, match=r"begun with the (tasks 4, not|group_size None, not 2)"):
             train(policy, GRPO(), envs, settings(steps=2), tmp_path, resume=True, told=told)
 
 
