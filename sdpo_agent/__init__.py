@@ -11,6 +11,7 @@ try:
     from sdpo_agent.reprompt import Reprompt, hindsight
     from sdpo_agent.rollout import Sampler, collect
     from sdpo_agent.sdpo import SDPO, SDPOSettings
+    from sdpo_agent.server import Server
     from sdpo_agent.train import TrainSettings, train
     from sdpo_agent.warmstart import warm_start
 except ModuleNotFoundError as error:
@@ -33,6 +34,7 @@ __all__ = [
     "SDPOSettings",
     "Sample",
     "Sampler",
+    "Server",
     "TrainSettings",
     "Turn",
     "collect",

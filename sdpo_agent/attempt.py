@@ -153,6 +153,12 @@ class Sample:
         return sum(len(turn.token_ids) for turn in self.turns)
 
     @property
+    def learned_tokens(self) -> int:
+        """How many tokens its loss is a mean over: not those that only a self-teacher would score, and forgot."""
+        turns = self.turns if self.policy_weight else self.turns[self.forgotten :]
+        return sum(len(turn.token_ids) for turn in turns)
+
+    @property
     def is_taught(self) -> bool:
         """Whether the self-teacher has something to say."""
         return self.hindsight is not None and self.teacher_weight != 0

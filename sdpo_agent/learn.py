@@ -162,7 +162,7 @@ def _optimize(
     optimizer.zero_grad(set_to_none=True)
     how = algorithm.settings.aggregate
     counted = [sample for sample in samples if sample.counts or how == "released"]
-    shares = [token_share(_learned_tokens(sample), how, settings.max_tokens) for sample in counted]
+    shares = [token_share(sample.learned_tokens, how, settings.max_tokens) for sample in counted]
     total = processes.sum(sum(share for _, share in shares))
     weighed = [(sample, weight / total) for sample, (weight, _) in zip(counted, shares, strict=True) if sample.teaches]
     weighed.sort(key=lambda pair: _place(policy, pair[0]))
@@ -185,12 +185,6 @@ def _optimize(
     told["optimizer_steps"] = (mine * taken, 0.0)
     told["broken_gradients"] = (mine * (not math.isfinite(norm)), 0.0)
     return taken, told
-
-
-def _learned_tokens(sample: Sample) -> int:
-    """Count the tokens that a loss is a mean over: not those that only a self-teacher would score, and forgot."""
-    turns = sample.turns if sample.policy_weight else sample.turns[sample.forgotten :]
-    return sum(len(turn.token_ids) for turn in turns)
 
 
 def _place(policy: Policy, sample: Sample) -> tuple[int, tuple[int, ...], int]:
