@@ -119,6 +119,13 @@ def moved(policy: Policy, by: float = 0.02, seed: int = 0) -> Policy:
     return policy
 
 
+def shared(losses: Tensor, how: str) -> tuple[Tensor, float]:
+    """What the losses of one attempt's tokens add to the sum, and to what the sum is divided by."""
+    if how == "token-mean":
+        return losses.sum(), len(losses)
+    return (losses.sum(), ONE_BATCH.max_tokens) if how == "length-mean" else (losses.mean(), 1)
+
+
 def relative(ours: Tensor, theirs: Tensor) -> float:
     """How far apart two vectors are, in units of the second."""
     return float((ours - theirs).norm() / theirs.norm())

@@ -18,6 +18,7 @@ from byhand import (
     precise,
     read,
     relative,
+    shared,
     spoken,
     told_of,
 )
@@ -77,12 +78,8 @@ def by_hand(policy: Policy, model: Any, initial: Any, groups: list[Group], setti
                 distance = spoken(read(policy, initial, one.turns), one.turns) - logprobs.detach()
             distance = distance + logprobs.detach() - logprobs
             losses = losses + settings.kl * (distance.exp() - distance - 1)
-            if settings.aggregate == "token-mean":
-                total, divisor = total + losses.sum(), divisor + len(losses)
-            elif settings.aggregate == "length-mean":
-                total, divisor = total + losses.sum(), divisor + ONE_BATCH.max_tokens
-            else:
-                total, divisor = total + losses.mean(), divisor + 1
+            loss, share = shared(losses, settings.aggregate)
+            total, divisor = total + loss, divisor + share
     return total / divisor
 
 

@@ -19,6 +19,7 @@ from byhand import (
     precise,
     read,
     relative,
+    shared,
     spoken,
     told_of,
 )
@@ -64,12 +65,8 @@ def by_hand(
         if settings.importance_clip is not None:
             ratio = (spoken(student, one.turns).detach() - old(one.turns)).exp()
             losses = losses * ratio.clamp(max=settings.importance_clip)
-        if settings.aggregate == "token-mean":
-            total, divisor = total + losses.sum(), divisor + len(losses)
-        elif settings.aggregate == "length-mean":
-            total, divisor = total + losses.sum(), divisor + ONE_BATCH.max_tokens
-        else:
-            total, divisor = total + losses.mean(), divisor + 1
+        loss, share = shared(losses, settings.aggregate)
+        total, divisor = total + loss, divisor + share
     return total / divisor
 
 
