@@ -16,13 +16,18 @@ numbered = pytest.mark.skipif(os.uname().machine != "x86_64", reason="calls the 
 
 
 @pytest.fixture(autouse=True)
-def _worker_survives(sandbox: LocalSandbox, execute: Execute) -> object:
-    """No attack may cost a worker, nor leave a process: the same ones serve an honest program afterwards."""
+def _worker_survives(sandbox: LocalSandbox, execute: Execute, caplog: pytest.LogCaptureFixture) -> object:
+    """No attack may cost a worker, nor leave a process: the same ones serve an honest program afterwards.
+
+    While the kernel kills somebody on this machine for its memory, as other tests have it do, any program that is
+    killed is taken for its victim, and the worker is replaced.
+    """
     execute("")
     before = processes_below(os.getpid())
     yield
     assert execute("print(input())", "fine\n").stdout == "fine\n"
-    assert processes_below(os.getpid()) == before
+    told = [record.getMessage() for record in caplog.get_records("call")]
+    assert processes_below(os.getpid()) == before or any("the machine's memory was full" in each for each in told)
 
 
 # What belongs to other runs.
