@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from torch import Tensor
 
+from sdpo_agent.card import WarmStartSettings, save_with_card
 from sdpo_agent.curves import Record, curve
 from sdpo_agent.discover import BestOfK, DiscoverSettings, MultiTurn, Strategy, TestTime, discover
 from sdpo_agent.grpo import GRPOSettings
@@ -196,6 +197,19 @@ class Probe:
         save_probe(found, self.run)
 
 
+@dataclass(frozen=True)
+class WarmStart:
+    """Make the small policy of the laptop benchmark."""
+
+    settings: Annotated[WarmStartSettings, Inline] = field(default_factory=WarmStartSettings)
+    out: Path = Path("runs/warm-start")
+    """The folder to write the policy and its card to."""
+
+    def __call__(self) -> None:
+        """Run it."""
+        _out().print_json(data=save_with_card(self.settings, self.out))
+
+
 def _out() -> Console:
     """Return the standard output, wide enough for a table where no terminal says how wide it is."""
     console = Console()
@@ -219,7 +233,7 @@ def _go_back(policy: Policy, weights: Sequence[Tensor]) -> None:
         mine.copy_(before)
 
 
-def parse(arguments: Sequence[str]) -> Train | Discover | Probe:
+def parse(arguments: Sequence[str]) -> Train | Discover | Probe | WarmStart:
     """Read a command line; one that is not understood ends the program, as its settings may do by a SettingError."""
     choices = {name: _from_preset(preset) for name, preset in PRESETS.items()}
     about = {name: preset.about for name, preset in PRESETS.items()}
@@ -228,6 +242,7 @@ def parse(arguments: Sequence[str]) -> Train | Discover | Probe:
         Annotated[trains, tyro.conf.subcommand("train", description=Train.__doc__)]  # type: ignore[valid-type]
         | Annotated[Discover, tyro.conf.subcommand("discover")]
         | Annotated[Probe, tyro.conf.subcommand("probe")]
+        | Annotated[WarmStart, tyro.conf.subcommand("warm-start")]
     )
     omit = (tyro.conf.OmitSubcommandPrefixes,)
     command: Any = tyro.cli(commands, args=arguments, prog="python -m sdpo_agent", config=omit)

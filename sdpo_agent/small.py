@@ -15,14 +15,18 @@ TEMPLATE = (
 
 
 def byte_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """Train byte pairs on `texts`. Every byte is a token, so that any text can be written and read back."""
+    """Train byte pairs on `texts`. Every byte is a token, so that any text can be written and read back.
+
+    A digit is always a token of its own, so that numbers look alike wherever they stand.
+    """
     bytes_ = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    digits = tokenizers.pre_tokenizers.Digits(individual_digits=True)
     names = ["<|pad|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"]
     trainer = tokenizers.trainers.BpeTrainer(
         vocab_size=vocab_size, special_tokens=names, initial_alphabet=bytes_.alphabet(), show_progress=False
     )
     tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
-    tokenizer.pre_tokenizer = bytes_
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Sequence([digits, bytes_])
     tokenizer.decoder = tokenizers.decoders.ByteLevel()
     tokenizer.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]

@@ -1,7 +1,9 @@
 """Supervised learning on worked examples: gives a small policy something to be right about before RL begins."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import track
@@ -13,39 +15,52 @@ from sdpo_agent.policy import Policy
 Example = tuple[Sequence[Message], str]
 """The messages of a prompt, and the answer to it."""
 
+_SORTED = 16  # batches that are sorted by length together
+
 
 def warm_start(
     policy: Policy,
-    examples: Sequence[Example],
+    examples: Sequence[Example] | Iterator[Example],
     *,
     steps: int,
     batch: int = 8,
     learning_rate: float = 1e-3,
+    warmup_steps: int = 0,
+    prompt_weight: float = 0.0,
     seed: int = 0,
+    stop: int | None = None,
 ) -> list[float]:
     """Fit `policy` to `examples` in place by maximum likelihood of the answers, each with an end token.
 
     Args:
         policy: Learns.
-        examples: Drawn with replacement. The same prompt with several answers teaches their mixture.
-        steps: Optimizer steps of AdamW; the learning rate falls linearly to 0.
+        examples: A sequence, drawn from with replacement: the same prompt with several answers teaches their mixture.
+            Or an endless iterator, which is taken as it comes, but for batches being made of examples of like length.
+        steps: Optimizer steps of AdamW.
         batch: Examples per step.
-        learning_rate: At the start.
+        learning_rate: Its height after the warm-up; it falls linearly to 0 at the end.
+        warmup_steps: Over which it rises from 0.
+        prompt_weight: What a token of the prompt counts, beside 1 for one of the answer.
         seed: Of the draws.
+        stop: Stop after so many of the steps.
 
     Returns:
-        The loss of every step, nats per answer token.
+        The loss of every step, nats per answer token; that of the prompt is not in it.
     """
-    scripts = [_script(policy, *example) for example in examples]
     optimizer = torch.optim.AdamW(policy.trainable(), learning_rate)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
-    generator = torch.Generator().manual_seed(seed)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / (warmup_steps + 1), (steps - step) / max(1, steps - warmup_steps))
+    )
+    rng = np.random.default_rng(seed)
+    batches = _sorted(examples, batch, rng) if isinstance(examples, Iterator) else _drawn(examples, batch, rng)
     losses = []
-    for _ in track(range(steps), "warm-up", console=Console(stderr=True)):
-        drawn = torch.randint(len(examples), (batch,), generator=generator).tolist()
-        loss = -policy.logprobs([scripts[i] for i in drawn]).mean()
+    for drawn in track(islice(batches, stop or steps), "warm-up", total=stop or steps, console=Console(stderr=True)):
+        scripts, answer_N = _scripts(policy, drawn, whole=prompt_weight > 0)
+        logprob_N = policy.logprobs(scripts)
+        loss = -logprob_N[answer_N].mean()
+        objective = loss - prompt_weight * logprob_N[~answer_N].sum() / answer_N.sum()
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        objective.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(policy.trainable(), 1.0)
         optimizer.step()
         schedule.step()
@@ -53,6 +68,34 @@ def warm_start(
     return losses
 
 
-def _script(policy: Policy, messages: Sequence[Message], answer: str) -> Script:
-    prompt, action = policy.chat.prompt_ids(messages), policy.chat.answer_ids(answer)
-    return Script((*prompt, *action), tuple(range(len(prompt), len(prompt) + len(action))))
+def _drawn(examples: Sequence[Example], batch: int, rng: np.random.Generator) -> Iterator[list[Example]]:
+    while True:
+        yield [examples[place] for place in rng.integers(len(examples), size=batch)]
+
+
+def _sorted(examples: Iterator[Example], batch: int, rng: np.random.Generator) -> Iterator[list[Example]]:
+    """Yield batches of neighbours in length, the short ones no sooner than the long ones."""
+    while True:
+        pool = sorted(islice(examples, batch * _SORTED), key=_length)
+        for number in rng.permutation(_SORTED):
+            yield pool[number * batch : (number + 1) * batch]
+
+
+def _length(example: Example) -> int:
+    messages, answer = example
+    return sum(len(message["content"]) for message in messages) + len(answer)
+
+
+def _scripts(policy: Policy, examples: Sequence[Example], whole: bool) -> tuple[list[Script], torch.Tensor]:
+    """Write examples as tokens, of which the answers, or with `whole` all that follow something, are scored.
+
+    Returns:
+        The scripts, and of each scored token whether it is an answer's: answer_N.
+    """
+    scripts, answers = [], []
+    for messages, answer in examples:
+        prompt, action = policy.chat.prompt_ids(messages), policy.chat.answer_ids(answer)
+        start = 1 if whole else len(prompt)
+        scripts.append(Script((*prompt, *action), tuple(range(start, len(prompt) + len(action)))))
+        answers += [place >= len(prompt) for place in scripts[-1].written]
+    return scripts, torch.tensor(answers, device=policy.device)

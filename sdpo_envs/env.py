@@ -7,6 +7,7 @@ from types import MethodType
 from typing import Any, ClassVar, Self
 
 import gymnasium
+import numpy as np
 from gymnasium.error import ResetNeeded
 
 from sdpo_envs.core import Feedback, Judge, Task, Verdict
@@ -35,11 +36,11 @@ class FeedbackEnv(gymnasium.Env[str, str]):
     Args:
         tasks: What `reset` chooses from, uniformly; ids are unique.
         reveal: Whether feedback may give away what was right.
-        limit: Most characters of one feedback text.
+        limit: Most characters of one feedback text; 0 leaves rewards alone to tell.
         render_mode: None or ``"ansi"``, the episode so far as text.
 
     Raises:
-        SettingError: there are no tasks, `reveal` is not a bool, `limit` is below 1, or there is no such render mode.
+        SettingError: there are no tasks, `reveal` is not a bool, `limit` is below 0, or there is no such render mode.
         RecordError: two tasks share an id.
     """
 
@@ -60,7 +61,7 @@ class FeedbackEnv(gymnasium.Env[str, str]):
             choose("render_mode", render_mode, self.metadata["render_modes"])
         self.tasks = tasks
         self.reveal = reveal
-        self.limit = natural("limit", limit)
+        self.limit = natural("limit", limit, least=0)
         self.render_mode = render_mode
         self.observation_space = FreeText()
         self.action_space = FreeText()
@@ -101,6 +102,19 @@ class FeedbackEnv(gymnasium.Env[str, str]):
     def secrets(self, task: Task) -> Sequence[str]:
         """Return texts that feedback on a wrong action must not contain unless `reveal`: what the answer is made of."""
         return ()
+
+    def guess(self, task: Task, rng: np.random.Generator, known: float = 0.0) -> str | None:
+        """Return an action as somebody may write it who knows such tasks, or None where nobody can say, as here.
+
+        Args:
+            task: Of this environment.
+            rng: Draws it.
+            known: How much is known of this very task, from nothing, 0, to everything, 1.
+        """
+        return None
+
+    def expect(self, attempts: Sequence[tuple[Task, str]]) -> None:
+        """Hear of all actions that a group is about to take, to judge them at once where that is faster."""
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Choose a task, by ``options={"task_id": ...}`` or else by the random generator, and show it.
@@ -230,14 +244,14 @@ class JudgedEnv(FeedbackEnv):
         return self.conclude(self.judge(self.task, self.accept(action)))
 
 
-def natural(name: str, number: int) -> int:
-    """Return `number` if it is an int of at least 1.
+def natural(name: str, number: int, least: int = 1) -> int:
+    """Return `number` if it is an int of at least `least`.
 
     Raises:
         SettingError: it is not.
     """
-    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-        raise SettingError(f"{name}={number!r} is not offered; it is an int of at least 1.")
+    if not isinstance(number, int) or isinstance(number, bool) or number < least:
+        raise SettingError(f"{name}={number!r} is not offered; it is an int of at least {least}.")
     return number
 
 

@@ -44,13 +44,13 @@ def explain(verdict: Verdict, *, reveal: bool = False, limit: int = LIMIT) -> Fe
     Args:
         verdict: The facts; findings are told in their order.
         reveal: Whether to tell what each finding gives away, `Finding.answer`.
-        limit: Most characters of text, at least 1. Findings that do not fit are left out, last first.
+        limit: Most characters of text; 0 for no feedback. Findings that do not fit are left out, last first.
 
     Returns:
         Feedback whose `reveals_answer` says whether anything of `Finding.answer`, labels included, was told.
     """
-    if limit < 1:
-        raise ValueError(f"limit must be at least 1 character, not {limit}; use the verdict alone for no feedback.")
+    if limit < 0:
+        raise ValueError(f"limit must be at least 0 characters, not {limit}.")
     if verdict.passed:
         return Feedback()
     text, answer_at = "", limit

@@ -1,4 +1,4 @@
-"""Finds the folders that travel beside the code: `tasks/` and `sandboxes/`."""
+"""Finds what travels with the code: the folders `tasks/` and `sandboxes/`, and the text of modules."""
 
 from pathlib import Path
 
@@ -17,3 +17,8 @@ def bundled(*parts: str) -> Path:
         if path.exists():
             return path
     raise SdpoError(f"The bundled {'/'.join(parts)} is missing from {package}; install sdpo-envs again.")
+
+
+def source(module: str) -> str:
+    """Return the text of one of this package's own modules, for a wall to run."""
+    return Path(__file__).with_name(f"{module}.py").read_text(encoding="utf-8")

@@ -4,6 +4,8 @@ import gymnasium
 
 ENVIRONMENTS = {
     "sdpo/LiveCodeBench-v0": "sdpo_envs.livecodebench:LiveCodeBench",
+    "sdpo/MicroCode-v0": "sdpo_envs.microcode:MicroCode",
+    "sdpo/MicroTool-v0": "sdpo_envs.microtool:MicroTool",
     "sdpo/SciKnowEval-v0": "sdpo_envs.sciknoweval:SciKnowEval",
     "sdpo/ToolUse-v0": "sdpo_envs.tooluse:ToolUse",
 }

@@ -1,5 +1,6 @@
 """GroupEnv: many attempts at one task side by side, each handed a successful peer."""
 
+import contextlib
 import copy
 from collections.abc import Callable, Iterable, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
@@ -143,6 +144,7 @@ class GroupEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[Any]]):
         if not running:
             raise ResetNeeded("Every slot has ended; call reset(), or reset(options={'reset_mask': ...}).")
         self._check(actions)
+        self._announce(running, actions)
         rewards = np.zeros(self.num_envs, dtype=np.float64)
         walk = self._pool().map if self._waits else map
         for slot, step in zip(running, walk(lambda slot: self._attempt(slot, actions[slot]), running), strict=True):
@@ -173,6 +175,12 @@ class GroupEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[Any]]):
         if self._threads is None:
             self._threads = ThreadPoolExecutor(min(self.num_envs, _THREADS), "sdpo-envs-slot")
         return self._threads
+
+    def _announce(self, running: Sequence[int], actions: Sequence[str]) -> None:
+        """Tell the environment of all actions at once; what breaks there breaks again in the slot that it concerns."""
+        if isinstance(first := self.envs[0].unwrapped, FeedbackEnv):
+            with contextlib.suppress(InfrastructureError):
+                first.expect([(self.envs[slot].get_wrapper_attr("task"), actions[slot]) for slot in running])
 
     def _attempt(self, slot: int, action: str) -> Step:
         try:

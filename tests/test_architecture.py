@@ -17,18 +17,22 @@ ROWS = (
     ("core", "errors"),
     ("files",),
     ("parsing", "feedback", "tasks", "sandbox", "apidoc"),
-    ("comparison", "pythoncode", "trials", "codejudge", "testcases"),
+    ("comparison", "lexicon", "oneliner", "pythoncode", "trials", "codejudge", "testcases"),
     ("spaces", "env", "vector", "wrappers"),
 )
-FAMILIES = ("livecodebench", "sciknoweval", "tooluse")
+FAMILIES = ("livecodebench", "microcode", "microtool", "sciknoweval", "tooluse")
 """They import everything above, and never one another."""
 APART = {
     "registry": set[str](),
     "check": {"core", "errors", "env"},
+    "row": {"core", "errors", "tasks"},
+    "recording": {"core", "errors", "row"},
+    "record": {"core", "errors", "env", "vector", "row", "recording", "replay"},
+    "replay": {"core", "errors", "vector", "row"},
 }
 """What stands beside the rows, and what of them it may import. Families are reached by `gymnasium.make`."""
 LIBRARIES = {"gymnasium", "numpy"}
-WITH_LIBRARIES = {*ROWS[-1], *FAMILIES, *APART}
+WITH_LIBRARIES = {"lexicon", *ROWS[-1], *FAMILIES, *APART}
 """What may import `LIBRARIES`; all else keeps to the standard library. Extras are imported by `errors.require`."""
 
 FORBIDDEN_NAMES = {"util", "utils", "helper", "helpers", "common", "misc", "base", "manager", "handler"}

@@ -1,0 +1,132 @@
+"""Worked episodes to warm a policy up on: it is shown what it will be shown, and answers right.
+
+An environment that knows a right action for its tasks, and what somebody who does not might write, shows by itself how
+its feedback is read. So a policy can learn that, on tasks that it is never trained on, before RL begins.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import gymnasium
+import numpy as np
+
+from sdpo_agent.attempt import Attempt, Conversation, Group, Message, Turn
+from sdpo_agent.reprompt import FEEDBACK, INSTRUCTION, Reprompt, hindsight
+from sdpo_agent.warmstart import Example
+from sdpo_envs import Feedback, FeedbackEnv, SettingError, Task
+
+_TRIES = 3
+
+Kind = Callable[["Story"], list[Message] | None]
+"""Writes the prompt of an episode from its story; None where that has nothing to tell."""
+
+
+class Story:
+    """A task, its right action, and failures at it with what was said of them.
+
+    Attributes:
+        task: The task.
+        right: What earns 1.0.
+        failures: Actions, each with its feedback; of later ones more was known.
+    """
+
+    def __init__(self, task: Task, right: str, failures: Sequence[tuple[str, Feedback]]) -> None:
+        self.task, self.right, self.failures = task, right, failures
+
+    def plain(self) -> list[Message]:
+        """Ask the question."""
+        return Conversation(self.task.prompt, self.task.system).messages()
+
+    def taught(self, reprompt: Reprompt, peer: bool = False) -> list[Message] | None:
+        """Ask as the self-teacher is asked, with the first failure's feedback or a peer's right action."""
+        if not self.failures:
+            return None
+        action, feedback = self.failures[0]
+        feedback = Feedback(str(feedback), peer=self.right if peer else None)
+        attempt = Attempt(self.task.id, (Turn(self.task.prompt, action, (), ()),), 0.0, None, feedback)
+        told = hindsight(Group(self.task.id, (attempt,)), attempt, self.task.prompt, reprompt)
+        return None if told is None else Conversation(told, self.task.system).messages()
+
+    def told(self) -> list[Message] | None:
+        """Ask with the feedback on all failures, as `discover` does where it shows feedback alone."""
+        if not self.failures:
+            return None
+        feedback = "\n\n".join(str(told) for _, told in self.failures)
+        return Conversation(f"{self.task.prompt}\n{FEEDBACK}{feedback}{INSTRUCTION}", self.task.system).messages()
+
+    def conversation(self) -> list[Message] | None:
+        """Ask again after each failure, as `discover` does where it shows the conversation."""
+        if not self.failures:
+            return None
+        asked = [self.task.prompt, *(f"{FEEDBACK.lstrip()}{told}{INSTRUCTION}" for _, told in self.failures)]
+        turns = [Turn(said, action, (), ()) for said, (action, _) in zip(asked, self.failures, strict=False)]
+        return Conversation(asked[-1], self.task.system, tuple(turns)).messages()
+
+
+KINDS: Mapping[str, tuple[float, Kind]] = {
+    "bare": (0.18, lambda story: story.plain()),
+    "feedback": (0.30, lambda story: story.taught(Reprompt())),
+    "peer": (0.12, lambda story: story.taught(Reprompt(), peer=True)),
+    "feedback and peer": (0.08, lambda story: story.taught(Reprompt(feedback="always"), peer=True)),
+    "feedback and attempt": (0.08, lambda story: story.taught(Reprompt(attempt=True))),
+    "all feedback": (0.08, lambda story: story.told()),
+    "conversation": (0.16, lambda story: story.conversation()),
+}
+"""What is read besides the question, by a self-teacher or in `discover`, and how often."""
+
+
+def episodes(env_ids: Sequence[str], seed: int, kinds: Mapping[str, tuple[float, Kind]] = KINDS) -> Iterator[Example]:
+    """Yield episodes without end, of each environment in turn.
+
+    Args:
+        env_ids: Environments that have the split ``"warm"``, with new tasks in every ``world``, an `oracle` for them
+            and a `guess`.
+        seed: Which tasks, guesses and kinds.
+        kinds: Of prompts, with their shares.
+
+    Raises:
+        SettingError: an environment knows no right action, or no guess.
+    """
+    block = 0
+    while True:
+        rng = np.random.default_rng([seed, block])
+        drawn: list[Example] = []
+        for env_id in env_ids:
+            env = gymnasium.make(env_id, split="warm", world=int(rng.integers(2**31))).unwrapped
+            assert isinstance(env, FeedbackEnv)
+            drawn += _block(env, rng, kinds)
+            env.close()
+        yield from (drawn[place] for place in rng.permutation(len(drawn)))
+        block += 1
+
+
+def _block(env: FeedbackEnv, rng: np.random.Generator, kinds: Mapping[str, tuple[float, Kind]]) -> Iterator[Example]:
+    """Yield an episode for each task of `env`, but for those that nobody fails at where the kind needs a failure."""
+    weights, writers = zip(*kinds.values(), strict=True)
+    chosen = rng.choice(len(writers), size=len(env.tasks), p=np.divide(weights, sum(weights)))
+    for story, kind in zip(_stories(env, rng), chosen, strict=True):
+        messages = writers[kind](story)
+        if messages is not None:
+            yield messages, story.right
+
+
+def _stories(env: FeedbackEnv, rng: np.random.Generator) -> Iterator[Story]:
+    tries = [(task, _try(env, task, rng, number)) for task in env.tasks for number in range(_TRIES)]
+    env.expect(tries)
+    counts = rng.choice(_TRIES, size=len(env.tasks), p=(0.6, 0.25, 0.15)) + 1
+    for place, (task, count) in enumerate(zip(env.tasks, counts.tolist(), strict=True)):
+        failures = []
+        for _, action in tries[place * _TRIES : (place + 1) * _TRIES]:
+            env.reset(options={"task_id": task.id})
+            *_, info = env.step(action)
+            if not info["verdict"].passed:
+                failures.append((action, info["feedback"]))
+        yield Story(task, env.oracle(task) or "", failures[:count])
+
+
+def _try(env: FeedbackEnv, task: Task, rng: np.random.Generator, number: int) -> str:
+    """Write the task's first try, or a later one, that knows more; one in two first tries knows something too."""
+    known = float(rng.random()) if number or rng.random() < 0.5 else 0.0
+    action = env.guess(task, rng, known)
+    if action is None or env.oracle(task) is None:
+        raise SettingError(f"{type(env).__name__} must define oracle(task) and guess(task, rng, known) to warm up on.")
+    return action
