@@ -54,7 +54,8 @@ def warm_start(
     rng = np.random.default_rng(seed)
     batches = _sorted(examples, batch, rng) if isinstance(examples, Iterator) else _drawn(examples, batch, rng)
     losses = []
-    for drawn in track(islice(batches, stop or steps), "warm-up", total=stop or steps, console=Console(stderr=True)):
+    taken = steps if stop is None else min(stop, steps)
+    for drawn in track(islice(batches, taken), "warm-up", total=taken, console=Console(stderr=True)):
         scripts, answer_N = _scripts(policy, drawn, whole=prompt_weight > 0)
         logprob_N = policy.logprobs(scripts)
         loss = -logprob_N[answer_N].mean()

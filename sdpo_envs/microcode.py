@@ -124,12 +124,12 @@ class MicroCode(JudgedEnv):
         tasks = [_task(each) for each in requests(LEXICON, world=world, split=split, level=level)]
         self.sandbox = open_sandbox(sandbox)
         self._opened = isinstance(sandbox, str)
-        self._batch = BatchJudge(self.sandbox, feedback)
-        super().__init__(tasks, self._batch, reveal=reveal, limit=limit, render_mode=render_mode)
+        super().__init__(tasks, BatchJudge(self.sandbox, feedback), reveal=reveal, limit=limit, render_mode=render_mode)
 
     def expect(self, attempts: Sequence[tuple[Task, str]]) -> None:
         """Judge all these at once."""
-        self._batch.judge(attempts)
+        if isinstance(self.judge, BatchJudge):
+            self.judge.judge(attempts)
 
     def oracle(self, task: Task) -> str:
         """Return the line that the words mean here."""
@@ -246,7 +246,10 @@ def _answer(run: Run) -> list[list[str] | str] | str:
     if run.timed_out or run.out_of_memory or run.exit_code != 0:
         how = run.stderr.strip().rpartition("\n")[2] or f"exit code {run.exit_code}"
         raise JudgeError(f"A one-line program ended the process that runs it ({how}), which none should be able to do.")
-    answer: list[list[str] | str] | str = json.loads(run.stdout)
+    try:
+        answer: list[list[str] | str] | str = json.loads(run.stdout)
+    except ValueError as error:
+        raise JudgeError(f"What runs one-line programs printed no answer: {error}.") from error
     return answer
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from sdpo_envs.apidoc import as_json
 from sdpo_envs.core import Finding, Outcome, Task, Verdict
 from sdpo_envs.env import JudgedEnv
 from sdpo_envs.errors import choose
@@ -117,20 +118,20 @@ MicroToolGroup = functools.partial(GroupEnv, MicroTool)
 
 def judge(task: Task, action: str, most: int | None = None) -> Verdict:
     """Answer each call in `action`; of those that are not right, at most so many are told of."""
-    made = list(calls(action))
     right = {"Right": _written(task.answer, task.answer.readings)}
-    slips = [each for each in made if not isinstance(each, Call)]
-    if slips or not made:
-        title = slips[0].title if slips else "No line starts with 'Action:'."
-        return Verdict(Outcome.MALFORMED, 0.0, (Finding(title, answer=right),))
+    made: list[Call] = []
+    for each in calls(action):
+        if isinstance(each, Finding):
+            return Verdict(Outcome.MALFORMED, 0.0, (Finding(each.title, answer=right),))
+        made.append(each)
+    if not made:
+        return Verdict(Outcome.MALFORMED, 0.0, (Finding("No line starts with 'Action:'.", answer=right),))
     wanted = _wanted(task.answer)
-    told = []
-    for number, call in enumerate((each for each in made if isinstance(each, Call)), start=1):
-        if fault := _fault(call, wanted):
-            told.append(f"call {number}: {fault}")
+    faults = [_fault(call, wanted) for call in made]
+    told = [f"call {number}: {fault}" for number, fault in enumerate(faults, start=1) if fault]
     if len(made) != len(task.answer.words):
         told.append(f"{len(made)} calls, expected {len(task.answer.words)}")
-    if not told and len({call.name for call in made if isinstance(call, Call)}) == len(wanted):
+    if not told and len({call.name for call in made}) == len(wanted):
         return Verdict(Outcome.PASSED, 1.0)
     told = told or ["the same call twice"]
     return Verdict(Outcome.WRONG, 0.0, (Finding(f"Wrong: {'; '.join(told[:most])}", answer=right),))
@@ -141,12 +142,13 @@ def _fault(call: Call, wanted: Mapping[str, Mapping[str, object]]) -> str:
     if call.name not in wanted:
         return f"there is no tool '{_short(call.name)}'"
     expected = wanted[call.name]
-    if unknown := next((name for name in call.arguments if name not in expected), None):
-        return f"{call.name} has no argument '{_short(unknown)}'"
+    unknown = [name for name in call.arguments if name not in expected]
+    if unknown:
+        return f"{call.name} has no argument '{_short(unknown[0])}'"
     for name, value in expected.items():
         given = call.arguments.get(name)
         if type(given) is not type(value) or given != value:
-            return f"{name} is {_short(json.dumps(given))}, expected {json.dumps(value)}"
+            return f"{name} is {_short(as_json(given))}, expected {json.dumps(value)}"
     return ""
 
 

@@ -15,23 +15,33 @@ from typing import Any
 LONGEST = 200
 """Characters of a line."""
 
+_LONG = 1000
+
+
+def _bounded(text: str, length: object = 0) -> str:
+    """Return `text`, unless it, or the length that it is to have, is more than a few calls in each other may build."""
+    if len(text) > _LONG or (isinstance(length, int) and length > _LONG):
+        raise ValueError(f"a value of more than {_LONG} characters")
+    return text
+
+
 HELPERS: Mapping[str, Callable[[str], Any]] = {
     "unique": lambda x: "".join(sorted(set(x))),
     "total": lambda x: sum(map(int, x)),
     "evens": lambda x: "".join(digit for digit in x if int(digit) % 2 == 0),
     "odds": lambda x: "".join(digit for digit in x if int(digit) % 2),
     "count": len,
-    "mirror": lambda x: x + x[::-1],
+    "mirror": lambda x: _bounded(x + x[::-1]),
     "scale": lambda x: "".join(str(2 * int(digit) % 10) for digit in x),
     "mask": lambda x: "*" * (len(x) - 2) + x[-2:],
 }
 """What a world defines under one name or another, by the word that asks for it."""
 
 KEYWORDS: Mapping[str, Callable[[str, int], str]] = {
-    "pad": lambda x, n: x.rjust(n, "0"),
+    "pad": lambda x, n: _bounded(x, n).rjust(n, "0"),
     "clip": lambda x, n: x[:n],
     "shift": lambda x, n: x[n:] + x[:n],
-    "drop": lambda x, n: x[:n] + x[n + 1 :],
+    "drop": lambda x, n: _bounded(x[:n] + x[n + 1 :]),
 }
 """What every world defines under this name, with a keyword that is called one thing or another."""
 
@@ -39,7 +49,8 @@ _NODES = (ast.Return, ast.Tuple, ast.Subscript, ast.Slice, ast.Name, ast.Call, a
 _NODES += (ast.Load, ast.BinOp, ast.Add, ast.Constant)  # type: ignore[assignment]
 _KEYWORD = "def {name}(x, *, {keyword}): return _{name}(x, {keyword})"
 _ERRORS = (SyntaxError, NameError, TypeError, ValueError, IndexError, AttributeError)
-"""All that a line can raise."""
+_ERRORS += (OverflowError, RecursionError, MemoryError)  # type: ignore[assignment]
+"""All that a line can raise; the last two by nesting, as Python's parser sees it."""
 
 
 def namespace(names: Mapping[str, str]) -> dict[str, Any]:
@@ -71,7 +82,8 @@ def read(line: str) -> str:
         joins = isinstance(node, ast.Attribute) and node.attr == "join" and isinstance(node.value, ast.Constant)
         small = not isinstance(node, ast.Constant) or node.value == "" or (type(node.value) is int and node.value < 100)
         private = isinstance(node, ast.Name) and node.id.startswith("_")
-        if not (joins or isinstance(node, _NODES)) or private or not small:
+        unpacked = isinstance(node, ast.keyword) and node.arg is None  # its errors hold addresses
+        if not (joins or isinstance(node, _NODES)) or private or unpacked or not small:
             raise SyntaxError("only names, slices, calls, + and small numbers are allowed")
     return source
 
@@ -81,19 +93,19 @@ def outcome(line: str, names: Mapping[str, str], inputs: Sequence[str]) -> list[
 
     An error, of the line or on the first input on which it fails, is returned in place of all: its type and message.
     """
-    known = namespace(names)
+    own: dict[str, Any] = {}  # apart from what a line can name, so that f cannot call itself
     try:
-        exec(read(line), known)
-        values = [known["f"](each) for each in inputs]
+        exec(read(line), namespace(names), own)
+        values = [own["f"](each) for each in inputs]
+        return [list(map(_shown, value)) if isinstance(value, tuple) else _shown(value) for value in values]
     except _ERRORS as error:
         said = error.msg if isinstance(error, SyntaxError) else str(error)
         return f"{type(error).__name__}: {said}"
-    return [list(map(_shown, value)) if isinstance(value, tuple) else _shown(value) for value in values]
 
 
 def _shown(value: object) -> str:
     text = repr(value)
-    return text if " at 0x" not in text else f"<{type(value).__name__}>"  # an address is another one each time
+    return text[:_LONG] if " at 0x" not in text else f"<{type(value).__name__}>"  # an address is another one each time
 
 
 if __name__ == "__main__":

@@ -61,5 +61,5 @@ def test_a_clean_environment_steps_every_bundled_environment(wheel: Path, tmp_pa
         [str(python), "-I", "-c", STEP_EVERYTHING], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("stepped") == 3
+    assert done.stdout.count("stepped") == 5
     assert "pip install 'sdpo-envs[agent]'" in done.stdout
