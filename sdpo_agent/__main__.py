@@ -1,5 +1,6 @@
 """The command line: ``python -m sdpo_agent train sdpo --env sdpo/ToolUse-v0 ...``, and ``discover``, and ``probe``."""
 
+import contextlib
 import re
 import sys
 from collections.abc import Sequence
@@ -26,9 +27,10 @@ from sdpo_agent.probe import ProbeSettings, probe
 from sdpo_agent.processes import Processes
 from sdpo_agent.report import discovery_table, probe_table, save_discovery, save_probe
 from sdpo_agent.rollout import Sampler
+from sdpo_agent.run import saved_attempts
 from sdpo_agent.sdpo import SDPOSettings
 from sdpo_agent.train import TrainSettings, train
-from sdpo_envs import GroupEnv, InfrastructureError, SdpoError, SettingError
+from sdpo_envs import GroupEnv, InfrastructureError, Recording, SdpoError, SettingError, record
 
 Inline = tyro.conf.arg(name="")
 Way = Literal["best-of-k", "feedback", "conversation", "sdpo"]
@@ -42,7 +44,14 @@ class Train:
 
     settings: Annotated[Any, tyro.conf.Suppress] = None
     """Of the algorithm."""
+    name: str = ""
+    """What the run is called where runs are compared."""
     world: Annotated[World, Inline] = field(default_factory=World)
+    test_settings: str = ""
+    """Keywords that make the environment to test on of the one to train on, a JSON object, such as
+    '{"split": "test"}'; none tests nothing."""
+    test_attempts: int = 2
+    """Attempts per task in a test, where all tasks are played."""
     source: Annotated[Source, Inline] = field(default_factory=Source)
     run: Path = Path("runs/latest")
     """The folder to write to."""
@@ -59,19 +68,30 @@ class Train:
         processes = Processes()
         if self.tasks % processes.count:
             raise SettingError(f"tasks={self.tasks} must be a multiple of the {processes.count} processes.")
-        envs = self.world.groups(self.tasks // processes.count, self.group_size)
-        policy = self.source.load(envs, self.loop.seed)
         told = {
             "world": asdict(self.world),
             "source": asdict(self.source),
             "tasks": self.tasks,
             "group_size": self.group_size,
         }
-        try:
-            algorithm = make_algorithm(policy, self.settings)
-            rows = train(policy, algorithm, envs, self.loop, self.run, resume=self.resume, told=told)
-        finally:
-            envs.close()
+        with contextlib.ExitStack() as stack:
+            envs = self.world.groups(self.tasks // processes.count, self.group_size)
+            stack.callback(envs.close)
+            policy = self.source.load(envs, self.loop.seed)
+            test = self._test(processes)
+            if test is not None:
+                stack.callback(test.close)
+            recording = self._recording()
+            rows = train(
+                policy,
+                make_algorithm(policy, self.settings),
+                record(envs, recording),
+                self.loop,
+                self.run,
+                test=None if test is None else record(test, recording, phase="test"),
+                resume=self.resume,
+                told=told,
+            )
         last = rows[-1] if rows else {}
         if processes.first:
             Console().print(
@@ -79,6 +99,25 @@ class Train:
                 f"written to {escape(str(self.run))}",
                 soft_wrap=True,
             )
+
+    def _test(self, processes: Processes) -> GroupEnv | None:
+        """Make the groups to test on, all tasks at once."""
+        if not self.test_settings:
+            return None
+        world = self.world.changed(self.test_settings)
+        with contextlib.closing(world.groups(1, 1)) as one:
+            tasks = len(one.task_ids)
+        if tasks % processes.count:
+            raise SettingError(f"{tasks} tasks to test on must be a multiple of the {processes.count} processes.")
+        return world.groups(tasks // processes.count, self.test_attempts)
+
+    def _recording(self) -> Recording:
+        """Begin the recording, or go on where the last checkpoint was."""
+        told = {"algorithm": self.name, "seed": self.loop.seed}
+        if not self.resume:
+            return Recording(self.run, told=told)
+        attempts = saved_attempts(self.run)
+        return Recording(self.run, told=told, resume=True, generations=-1 if attempts is None else attempts)
 
 
 @dataclass(frozen=True)
@@ -216,9 +255,9 @@ def _out() -> Console:
     return console if console.is_terminal else Console(width=140)
 
 
-def _from_preset(preset: Preset) -> Train:
+def _from_preset(name: str, preset: Preset) -> Train:
     kind: type[Train] = TrainSDPO if isinstance(preset.settings, SDPOSettings) else TrainGRPO
-    return kind(settings=preset.settings, loop=preset.loop, tasks=preset.tasks, group_size=preset.group_size)
+    return kind(preset.settings, name, loop=preset.loop, tasks=preset.tasks, group_size=preset.group_size)
 
 
 def _test_time() -> SDPOSettings:
@@ -235,7 +274,7 @@ def _go_back(policy: Policy, weights: Sequence[Tensor]) -> None:
 
 def parse(arguments: Sequence[str]) -> Train | Discover | Probe | WarmStart:
     """Read a command line; one that is not understood ends the program, as its settings may do by a SettingError."""
-    choices = {name: _from_preset(preset) for name, preset in PRESETS.items()}
+    choices = {name: _from_preset(name, preset) for name, preset in PRESETS.items()}
     about = {name: preset.about for name, preset in PRESETS.items()}
     trains = tyro.extras.subcommand_type_from_defaults(choices, about)
     commands = (

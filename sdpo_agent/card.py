@@ -35,13 +35,13 @@ class WarmStartSettings:
 
     envs: tuple[str, ...] = ("sdpo/MicroCode-v0", "sdpo/MicroTool-v0")
     """Environments that have a split "warm", an oracle and a guess."""
-    steps: int = 5000
+    steps: int = 9000
     """Optimizer steps."""
-    batch: int = 64
+    batch: int = 32
     """Episodes per step."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 1.5e-3
     """Its height; it falls linearly to 0."""
-    warmup_steps: int = 100
+    warmup_steps: int = 200
     """Over which it rises."""
     prompt_weight: float = 0.1
     """What a token of the prompt counts, beside 1 for one of the answer."""
@@ -81,7 +81,6 @@ def warm_policy(settings: WarmStartSettings, steps: int | None = None) -> tuple[
         heads=settings.heads,
         max_positions=settings.max_positions,
     )
-    policy.autocast = torch.bfloat16
     losses = warm_start(
         policy,
         episodes(settings.envs, settings.seed),
@@ -93,7 +92,6 @@ def warm_policy(settings: WarmStartSettings, steps: int | None = None) -> tuple[
         seed=settings.seed,
         stop=steps,
     )
-    policy.autocast = None
     return policy, losses
 
 

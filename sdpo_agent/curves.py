@@ -1,8 +1,7 @@
 """From records of discovery to curves with intervals. Numbers only: no model, no environment.
 
-discovery@k is the probability that one of the first k attempts succeeds (SDPO, arXiv 2601.20802, section 5). Over runs
-it is the share whose discovery time is at most k. For independent attempts it is pass@k, which n attempts with c
-successes estimate without bias for every k <= n (Chen et al., arXiv 2107.03374, equation 1).
+Over runs, discovery@k is the share whose discovery time is at most k; for independent attempts it is pass@k. Both are
+those of `sdpo_envs.scores`.
 """
 
 import math
@@ -11,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from sdpo_envs import discovered_at, pass_at
 
 Floats = npt.NDArray[np.float64]
 
@@ -36,11 +37,9 @@ class Record:
         Raises:
             ValueError: `budget` is more than the attempts that were made, and none of these tells how it would go on.
         """
-        if self.independent or not any(self.passed):
+        if self.independent:
             return pass_at(len(self.passed), sum(self.passed), budget)
-        first = next((number for number, passed in enumerate(self.passed, start=1) if passed), math.inf)
-        reached: Floats = np.where(np.arange(1, budget + 1) >= first, 1.0, 0.0)
-        return reached
+        return discovered_at(self.passed, budget)
 
     def resampled(self, rng: np.random.Generator) -> "Record":
         """Return a record as it might have been: with attempts drawn anew, where they are independent."""
@@ -61,19 +60,6 @@ class Curve:
     mean: Floats
     low: Floats
     high: Floats
-
-
-def pass_at(attempts: int, successes: int, budget: int) -> Floats:
-    """Return the unbiased pass@k, 1 - C(n - c, k) / C(n, k), for k from 1 to `budget`.
-
-    Raises:
-        ValueError: `budget` is more than `attempts`.
-    """
-    if budget > attempts:
-        raise ValueError(f"pass@{budget} cannot be told from {attempts} attempts; ask for at most {attempts}.")
-    k = np.arange(budget)  # having missed k times, the next draw misses with probability (n - c - k) / (n - k)
-    missed = (attempts - successes - k).clip(min=0) / (attempts - k)
-    return np.asarray(1 - np.cumprod(missed), dtype=np.float64)
 
 
 def curve(records: Sequence[Record], budget: int, *, level: float = 0.9, draws: int = 1000, seed: int = 0) -> Curve:

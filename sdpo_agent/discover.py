@@ -22,9 +22,9 @@ from sdpo_agent.learn import Algorithm, LearnSettings, learn, make_optimizer
 from sdpo_agent.policy import Policy
 from sdpo_agent.processes import Processes
 from sdpo_agent.reprompt import FEEDBACK, INSTRUCTION
-from sdpo_agent.rollout import Sampler, collect
+from sdpo_agent.rollout import Groups, Sampler, collect
 from sdpo_agent.run import Run, State
-from sdpo_envs import Feedback, GroupEnv, InfrastructureError, Outcome, Verdict
+from sdpo_envs import Feedback, InfrastructureError, Outcome, Verdict
 from sdpo_envs.errors import within
 
 Row = dict[str, Any]
@@ -199,7 +199,7 @@ class TestTime(BestOfK):
 
 def discover(
     strategy: Strategy,
-    envs: GroupEnv,
+    envs: Groups,
     task_id: str,
     settings: DiscoverSettings,
     run: str | Path,
@@ -255,7 +255,7 @@ def first_success(rows: Sequence[Row]) -> float:
     return min((row["attempt"] for row in rows if row["passed"]), default=math.inf)
 
 
-def _play(strategy: Strategy, envs: GroupEnv, task_id: str, settings: DiscoverSettings, number: int) -> Group:
+def _play(strategy: Strategy, envs: Groups, task_id: str, settings: DiscoverSettings, number: int) -> Group:
     for _ in range(settings.retries + 1):
         (group,) = collect(
             envs,

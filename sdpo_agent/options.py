@@ -11,7 +11,7 @@ from rich.console import Console
 from sdpo_agent.policy import Policy
 from sdpo_agent.rollout import Sampler
 from sdpo_agent.server import Server
-from sdpo_envs import GroupEnv, SettingError
+from sdpo_envs import GroupEnv, SettingError, bundled
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +41,18 @@ class World:
             raise SettingError(remedy)
         return envs
 
+    def changed(self, settings: str) -> "World":
+        """Return the world with other keywords for the environment, a JSON object, on top of its own."""
+        return World(self.env, json.dumps(parse_settings(self.env_settings) | parse_settings(settings)))
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where the policy comes from."""
 
     policy: str = ""
-    """A folder or the name of a model on the Hugging Face Hub. None builds a small, untrained one."""
+    """A folder or the name of a model on the Hugging Face Hub; "micro" for the laptop benchmark's own. None
+    builds a small, untrained one."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the weights."""
     autocast: Literal["no", "bfloat16"] = "no"
@@ -62,7 +67,8 @@ class Source:
         dtype = getattr(torch, self.dtype)
         autocast = None if self.autocast == "no" else torch.bfloat16
         if self.policy:
-            policy = Policy.load(self.policy, dtype=dtype, autocast=autocast, recompute=self.recompute)
+            place = bundled("tasks", "micro", "policy") if self.policy == "micro" else self.policy
+            policy = Policy.load(place, dtype=dtype, autocast=autocast, recompute=self.recompute)
         else:
             Console(stderr=True).print(
                 "No --policy was given, so a small, untrained one is built. It shows that the loop runs; it learns "

@@ -9,7 +9,7 @@ import copy
 import inspect
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
@@ -102,11 +102,12 @@ class Policy:
         The weights are float32 unless told otherwise: bfloat16 rounds the updates of a small learning rate away. To
         compute in bfloat16 and keep float32 weights, use `autocast`.
         """
-        if (Path(source) / "adapter_config.json").exists():
-            lora = require("peft", "lora").AutoPeftModelForCausalLM
-            model = lora.from_pretrained(source, is_trainable=True, dtype=dtype)
-        else:
-            model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
+        with _without_bars():
+            if (Path(source) / "adapter_config.json").exists():
+                lora = require("peft", "lora").AutoPeftModelForCausalLM
+                model = lora.from_pretrained(source, is_trainable=True, dtype=dtype)
+            else:
+                model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
         return cls(model, AutoTokenizer.from_pretrained(source), device, autocast=autocast, recompute=recompute)
 
     @classmethod
@@ -168,12 +169,9 @@ class Policy:
 
     def save(self, folder: str | Path) -> None:
         """Write the model, or its adapters, and the tokenizer so that `load` reads them."""
-        shown = logging.is_progress_bar_enabled()
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # its bars would tear the training loop's
-        self.model.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
-        if shown:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+        with _without_bars():
+            self.model.save_pretrained(folder)
+            self.tokenizer.save_pretrained(folder)
 
     def restore(self, folder: str | Path) -> None:
         """Take up the weights of a policy of the same kind that was saved."""
@@ -371,6 +369,15 @@ class Policy:
         text = str(self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
         cut_short = ids[-1] not in self.chat.stop_ids
         return Turn(conversation.observation, text, tuple(ids), tuple(logprobs), cut_short, conversation.system)
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # its bars would tear the training loop's
+    yield
+    if shown:
+        logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def pad(

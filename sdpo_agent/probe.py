@@ -24,8 +24,7 @@ from sdpo_agent.head import peek
 from sdpo_agent.losses import teacher_gap
 from sdpo_agent.policy import Policy
 from sdpo_agent.reprompt import Reprompt, hindsight
-from sdpo_agent.rollout import Sampler, collect
-from sdpo_envs import GroupEnv
+from sdpo_agent.rollout import Groups, Sampler, collect
 from sdpo_envs.errors import within
 
 INPUTS: Mapping[str, Reprompt] = {
@@ -106,7 +105,7 @@ class TaskProbe:
 
 def probe(
     sampler: Sampler,
-    envs: GroupEnv,
+    envs: Groups,
     settings: ProbeSettings,
     *,
     inputs: Mapping[str, Reprompt] = INPUTS,
@@ -160,7 +159,7 @@ def mean_with_interval(
 
 def _play(
     sampler: Sampler,
-    envs: GroupEnv,
+    envs: Groups,
     task_ids: Sequence[str],
     settings: ProbeSettings,
     number: tuple[int, int],

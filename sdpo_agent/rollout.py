@@ -7,10 +7,12 @@ from typing import Literal, Protocol
 import numpy as np
 
 from sdpo_agent.attempt import Attempt, Conversation, Group, Turn
-from sdpo_envs import Feedback, GroupEnv, Verdict
+from sdpo_envs import Feedback, GroupEnv, RecordedGroups, Verdict
 from sdpo_envs.errors import choose
 
 History = Literal["observation", "conversation"]
+Groups = GroupEnv | RecordedGroups
+"""Groups of attempts, recorded or not."""
 
 
 class Sampler(Protocol):
@@ -26,7 +28,7 @@ class Sampler(Protocol):
 
 
 def collect(
-    envs: GroupEnv,
+    envs: Groups,
     sampler: Sampler,
     *,
     max_tokens: int,
@@ -65,10 +67,12 @@ def collect(
             _seed(seeds[slot // envs.group_size], slot % envs.group_size, len(episodes[slot].turns)) for slot in running
         ]
         written = sampler.write(asked, max_tokens=max_tokens, temperature=temperature, seeds=draws)
-        actions = [""] * envs.num_envs
+        actions, tokens = [""] * envs.num_envs, [0] * envs.num_envs
         for slot, turn in zip(running, written, strict=True):
-            actions[slot] = turn.action
+            actions[slot], tokens[slot] = turn.action, len(turn.token_ids)
             episodes[slot].turns += (turn,)
+        if isinstance(envs, RecordedGroups):
+            envs.tell(tokens)
         observations, rewards, terminations, truncations, infos = envs.step(actions)
         for slot, episode in enumerate(episodes):
             episode.observation = observations[slot]

@@ -1,8 +1,8 @@
 """The folder of a run: what it was begun with, what happened, and its last whole state.
 
-``config.json``: the settings. ``metrics.jsonl``: a row per step, the same to the last bit however often the run was
-interrupted. ``timing.jsonl``: what the clock said, kept apart for that reason. ``warnings.txt``: what the watch said.
-``checkpoint/``: a policy to load, and the rest of the state.
+``config.json``: the settings. ``metrics.jsonl``: a row per step, and ``tests.jsonl``: a row per test, the same to the
+last bit however often the run was interrupted. ``timing.jsonl``: what the clock said, kept apart for that reason.
+``warnings.txt``: what the watch said. ``checkpoint/``: a policy to load, and the rest of the state.
 """
 
 import json
@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from sdpo_agent.policy import Policy
 from sdpo_envs import SettingError
 
 Metrics = dict[str, float]
-FREE = dict.fromkeys(("steps", "attempts", "checkpoint_every", "microbatch", "retries"))
+FREE = dict.fromkeys(("steps", "attempts", "checkpoint_every", "test_every", "microbatch", "retries"))
 """What may change when a run is resumed."""
 
 
@@ -34,12 +34,14 @@ class State:
         timing: The same.
         optimizer: Its state.
         algorithm: What the algorithm keeps.
+        tests: A row per test.
     """
 
     metrics: list[Metrics]
     timing: list[Metrics]
     optimizer: dict[str, Any]
     algorithm: Mapping[str, Tensor]
+    tests: list[Metrics] = field(default_factory=list)
 
 
 class Run:
@@ -79,8 +81,7 @@ class Run:
         Rows of steps that came after it are dropped, for they will be made again; a row that was torn when the process
         was killed is whole again, because the state has a copy.
         """
-        folders = (self.folder / name for name in ("checkpoint", "checkpoint.old"))
-        folder = next((each for each in folders if each.is_dir()), None)
+        folder = _checkpoint(self.folder)
         state = None
         if folder is not None:
             state = State(**torch.load(folder / "state.pt", map_location=policy.device, weights_only=True))
@@ -90,6 +91,7 @@ class Run:
                 shutil.rmtree(self.folder / name, ignore_errors=True)
         self.rewrite("metrics.jsonl", state.metrics if state else [])
         self.rewrite("timing.jsonl", state.timing if state else [])
+        self.rewrite("tests.jsonl", state.tests if state else [])
         self._forget_warnings(len(state.metrics) if state else 0)
         return state
 
@@ -108,8 +110,8 @@ class Run:
                 os.fsync(file.fileno())
 
     def rewrite(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Replace the rows of a file."""
-        if self.owner:
+        """Replace the rows of a file; none are no reason to begin one."""
+        if self.owner and (rows or (self.folder / name).exists()):
             _replace(self.folder / name, _lines(rows))
 
     def warn(self, step: int, words: str) -> None:
@@ -136,6 +138,19 @@ class Run:
             folder.rename(old)
         fresh.rename(folder)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def saved_attempts(folder: str | Path) -> int | None:
+    """Return how many attempts were made before the last whole state of a run; None if there is none yet."""
+    checkpoint = _checkpoint(Path(folder))
+    if checkpoint is None:
+        return None
+    state = torch.load(checkpoint / "state.pt", map_location="cpu", weights_only=True)
+    return int(sum(row["attempts"] for row in state["metrics"]))
+
+
+def _checkpoint(folder: Path) -> Path | None:
+    return next((each for name in ("checkpoint", "checkpoint.old") if (each := folder / name).is_dir()), None)
 
 
 def _lines(rows: Sequence[Mapping[str, Any]]) -> str:

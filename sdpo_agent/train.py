@@ -19,12 +19,14 @@ from sdpo_agent.attempt import Group
 from sdpo_agent.learn import Algorithm, LearnSettings, learn, make_optimizer
 from sdpo_agent.policy import Policy
 from sdpo_agent.processes import Processes
-from sdpo_agent.rollout import History, collect
+from sdpo_agent.rollout import Groups, History, collect
 from sdpo_agent.run import Metrics, Run, State
 from sdpo_agent.tokens import Tally, add
 from sdpo_agent.watch import fresh_warnings
-from sdpo_envs import GroupEnv, InfrastructureError
+from sdpo_envs import InfrastructureError, SettingError
 from sdpo_envs.errors import choose, within
+
+_TEST = 1  # tells the draws of a test from those of training
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +44,26 @@ class TrainSettings(LearnSettings):
     """How often to play a step again in which every attempt broke in the machinery, before the run ends."""
     checkpoint_every: int = 10
     """Training steps between checkpoints, besides the one at the end; 0 for none in between."""
+    test_every: int = 10
+    """Training steps between tests, besides one at the start and one at the end; 0 for those two alone. Where there is
+    nothing to test on, none are made."""
 
     def __post_init__(self) -> None:
         LearnSettings.__post_init__(self)
         choose("history", self.history, ("observation", "conversation"))
         within("batches", self.batches, 1)
-        for name in ("steps", "retries", "checkpoint_every"):
+        for name in ("steps", "retries", "checkpoint_every", "test_every"):
             within(name, getattr(self, name), 0)
 
 
 def train(
     policy: Policy,
     algorithm: Algorithm,
-    envs: GroupEnv,
+    envs: Groups,
     settings: TrainSettings,
     run: str | Path,
     *,
+    test: Groups | None = None,
     resume: bool = False,
     told: Mapping[str, object] | None = None,
 ) -> list[Metrics]:
@@ -69,6 +75,8 @@ def train(
         envs: Groups of attempts; its size is the batch. With several processes, this one's share of it.
         settings: See there.
         run: A new folder, or with `resume` one that holds a run; `sdpo_agent.run` says what is in it.
+        test: Groups at other tasks, all of which are played in every test; nothing is learned from them. Their number
+            is a multiple of those that are played at once. With several processes, each plays its share.
         resume: Go on after the checkpoint in `run`, or from the start if it has none yet.
         told: What else to write into ``config.json``.
 
@@ -78,18 +86,27 @@ def train(
     Raises:
         FileExistsError: `run` holds a run already, and `resume` was not asked for.
         FileNotFoundError: there is no run to resume.
-        SettingError: the run to resume was of another algorithm or other settings.
+        SettingError: the run to resume was of another algorithm or other settings, or the number of tasks to test on
+            is no multiple of those that are played at once.
         InfrastructureError: in some step every attempt broke, every time, so there was nothing to learn from.
     """
     processes, optimizer = Processes(), make_optimizer(policy, settings)
     folder = Run(run, _config(algorithm, settings, told or {}), resume=resume, owner=processes.first)
     state = folder.load(policy) if resume else None
-    metrics, timing = (state.metrics, state.timing) if state else ([], [])
+    metrics, timing, tests = (state.metrics, state.timing, state.tests) if state else ([], [], [])
     if state is not None:
         optimizer.load_state_dict(state.optimizer)
         algorithm.restore(state.algorithm)
+
+    def try_out(steps: int) -> None:
+        if test is not None and not (tests and tests[-1]["step"] == steps):
+            tests.append({"step": float(steps), **play_test(policy, test, settings, steps, processes)})
+            folder.append("tests.jsonl", tests[-1:])
+
     with _progress(settings.steps if processes.first else 0) as progress:
         bar = progress.add_task("", total=settings.steps, completed=len(metrics), said="")
+        if not metrics:
+            try_out(0)
         for step in range(len(metrics), settings.steps):
             row, seconds = train_step(policy, algorithm, envs, optimizer, settings, step, processes)
             metrics.append({"step": float(step + 1), **row})
@@ -100,16 +117,17 @@ def train(
             for words in fresh_warnings(metrics) if processes.first else ():
                 folder.warn(step + 1, words)
                 progress.console.print(f"[yellow]step {step + 1}[/]: {words}")
-            last = step + 1 == settings.steps
-            if last or (settings.checkpoint_every and (step + 1) % settings.checkpoint_every == 0):
-                folder.save(policy, State(metrics, timing, optimizer.state_dict(), dict(algorithm.state())))
+            if _is_due(step + 1, settings.test_every, settings.steps):
+                try_out(step + 1)
+            if _is_due(step + 1, settings.checkpoint_every, settings.steps):
+                folder.save(policy, State(metrics, timing, optimizer.state_dict(), dict(algorithm.state()), tests))
     return [{**row, **seconds} for row, seconds in zip(metrics, timing, strict=True)]
 
 
 def train_step(
     policy: Policy,
     algorithm: Algorithm,
-    envs: GroupEnv,
+    envs: Groups,
     optimizer: torch.optim.Optimizer,
     settings: TrainSettings,
     step: int,
@@ -122,7 +140,39 @@ def train_step(
     played = time.perf_counter()
     add(told, learn(policy, algorithm, optimizer, groups, settings, step=step, processes=processes))
     seconds = {"seconds_sampling": played - start, "seconds_learning": time.perf_counter() - played}
-    return {name: value / count if count else value for name, (value, count) in told.items()}, seconds
+    return _means(told), seconds
+
+
+def play_test(
+    policy: Policy, envs: Groups, settings: TrainSettings, steps: int, processes: Processes | None = None
+) -> Metrics:
+    """Play all tasks of `envs` once, a group each, and tell of them; `steps` is how many were trained before.
+
+    Raises:
+        SettingError: their number is no multiple of those that are played at once.
+    """
+    processes = processes or Processes()
+    task_ids, at_once = envs.task_ids, envs.num_groups * processes.count
+    if len(task_ids) % at_once:
+        raise SettingError(
+            f"{len(task_ids)} tasks to test on cannot be played {at_once} at a time; choose a number that divides them."
+        )
+    seeds = np.random.SeedSequence([settings.seed, steps, _TEST]).generate_state(len(task_ids)).tolist()
+    told: Tally = {}
+    for start in range(0, len(task_ids), at_once):
+        played = slice(start, start + at_once)
+        groups = collect(
+            envs,
+            policy,
+            max_tokens=settings.max_tokens,
+            temperature=settings.temperature,
+            seeds=processes.share(seeds[played]),
+            task_ids=processes.share(task_ids[played]),
+            history=settings.history,
+        )
+        for each in processes.gather(describe(groups)):
+            add(told, each)
+    return _means(told)
 
 
 def describe(groups: Sequence[Group]) -> Tally:
@@ -149,7 +199,7 @@ def describe(groups: Sequence[Group]) -> Tally:
 
 
 def _play(
-    policy: Policy, envs: GroupEnv, settings: TrainSettings, step: int, processes: Processes
+    policy: Policy, envs: Groups, settings: TrainSettings, step: int, processes: Processes
 ) -> tuple[list[Group], Tally]:
     """Play the groups of one step, more than once if their rewards do not differ or all of them broke."""
     kept: list[Group] = []
@@ -174,7 +224,7 @@ def _play(
 
 
 def _play_batch(
-    policy: Policy, envs: GroupEnv, settings: TrainSettings, number: int, processes: Processes
+    policy: Policy, envs: Groups, settings: TrainSettings, number: int, processes: Processes
 ) -> list[Group]:
     count = envs.num_groups * processes.count
     seeds = np.random.SeedSequence([settings.seed, number]).generate_state(count).tolist()
@@ -187,6 +237,14 @@ def _play_batch(
         task_ids=processes.share(_tasks(envs.task_ids, count, settings.seed, number)),
         history=settings.history,
     )
+
+
+def _means(told: Tally) -> Metrics:
+    return {name: value / count if count else value for name, (value, count) in told.items()}
+
+
+def _is_due(step: int, every: int, last: int) -> bool:
+    return step == last or (every > 0 and step % every == 0)
 
 
 def _is_mixed(group: Group) -> bool:

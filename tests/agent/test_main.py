@@ -147,7 +147,7 @@ def test_training_goes_on(command: Command, tmp_path: Path) -> None:
     assert command(*train, "--steps", "1").code == 0
     refused = command(*train, "--steps", "2")
     assert (refused.code, "FileExistsError: " in refused.err) == (1, True)
-    assert "already holds a run. Name another folder, or resume it." in refused.err
+    assert "already holds a recording. Name another folder, or resume it." in refused.err
     ended = command(*train, "--steps", "2", "--resume")
     assert (ended.code, "2 steps" in ended.out) == (0, True)
     assert [row["step"] for row in rows(tmp_path / "run" / "metrics.jsonl")] == [1, 2]
