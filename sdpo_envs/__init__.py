@@ -24,7 +24,10 @@ from sdpo_envs.errors import (
     TaskNotFound,
 )
 from sdpo_envs.feedback import explain
+from sdpo_envs.record import RecordedGroups, record
+from sdpo_envs.recording import Recording
 from sdpo_envs.registry import register as _register
+from sdpo_envs.replay import replay
 from sdpo_envs.sandbox import Program, Run, Sandbox, open_sandbox
 from sdpo_envs.sandbox.fake import FakeSandbox
 from sdpo_envs.spaces import FreeText
@@ -53,6 +56,8 @@ __all__ = [
     "Program",
     "Record",
     "RecordError",
+    "RecordedGroups",
+    "Recording",
     "Run",
     "Sandbox",
     "SandboxError",
@@ -66,6 +71,8 @@ __all__ = [
     "load_records",
     "load_tasks",
     "open_sandbox",
+    "record",
+    "replay",
 ]
 
 _register()
