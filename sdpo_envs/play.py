@@ -1,0 +1,145 @@
+"""Plays a suite of environments with any policy at all, and keeps the score."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from sdpo_envs.env import natural
+from sdpo_envs.errors import ActionError, SettingError, choose
+from sdpo_envs.intervals import Bootstrap, Floats
+from sdpo_envs.record import record
+from sdpo_envs.recording import Recording
+from sdpo_envs.scores import Scores, score
+
+Message = Mapping[str, str]
+"""A turn of a chat: its ``role``, system, user or assistant, and its ``content``."""
+Generate = Callable[[Sequence[Sequence[Message]]], Sequence[str]]
+"""Any policy: from chats that end with the user's turn to one text each."""
+Suite = Sequence[tuple[str, Mapping[str, Any]]]
+"""Environments by id, with their settings."""
+
+SUITES: Mapping[str, Suite] = {
+    "bundled": (
+        ("sdpo/LiveCodeBench-v0", {}),
+        ("sdpo/SciKnowEval-v0", {"split": "test"}),
+        ("sdpo/ToolUse-v0", {"split": "test"}),
+    ),
+    "micro": (
+        ("sdpo/MicroCode-v0", {"split": "test"}),
+        ("sdpo/MicroTool-v0", {"split": "test"}),
+    ),
+}
+"""Suites by name. (LiveCodeBench is all test, and has no split.)"""
+
+
+def evaluate(
+    generate: Generate,
+    suite: str | Suite = "micro",
+    *,
+    attempts: int = 8,
+    tasks: int | None = None,
+    seed: int = 0,
+    slots: int = 64,
+    history: str = "observation",
+    run: str | Path | None = None,
+    told: Mapping[str, Any] | None = None,
+    how: Bootstrap | None = None,
+) -> Scores:
+    """Attempt the tasks of each environment, and return what the policy scored.
+
+    An attempt whose machinery broke is counted apart, and is never a failure.
+
+    Args:
+        generate: The policy. It is given as many chats as slots are running, the system prompt first where there is
+            one, and its own randomness is its own affair.
+        suite: A name of `SUITES`, or environments by id with their settings.
+        attempts: At each task.
+        tasks: How many of each environment, from its first; None for all.
+        seed: Of the environments; what a task is given does not depend on `slots`.
+        slots: About how many attempts to play side by side; at least one task's.
+        history: In episodes of several steps, what the policy reads: ``"observation"``, the last one alone, for
+            environments whose observations are complete in themselves; or ``"conversation"``, all since the reset.
+        run: Where to record the attempts; see `record`. Each environment is a phase, called by its name.
+        told: What to tell the recording of the policy.
+        how: Intervals are drawn; None for 95 % of 2000 draws.
+
+    Raises:
+        SettingError: there is no such suite, a number is below 1, or an environment stands in it twice.
+        ActionError: `generate` returned another number of texts, or something that is no text.
+    """
+    chosen = SUITES[choose("suite", suite, SUITES)] if isinstance(suite, str) else suite
+    names = [name_of(env_id, settings) for env_id, settings in chosen]
+    if not names or len(set(names)) < len(names):
+        raise SettingError(f"A suite is one environment or more, each once, not {names}.")
+    choose("history", history, ("observation", "conversation"))
+    natural("attempts", attempts)
+    most = None if tasks is None else natural("tasks", tasks)
+    groups = max(1, natural("slots", slots) // attempts)
+    facts = {"suite": names, "attempts": attempts, "seed": seed, **(told or {})}
+    recording = None if run is None else Recording(run, told=facts)
+    passed = []
+    for number, (env_id, settings) in enumerate(chosen):
+        envs: Any = gymnasium.make_vec(env_id, num_envs=groups * attempts, group_size=attempts, **settings)
+        try:
+            played = envs if recording is None else record(envs, recording, phase=names[number])
+            passed.append(_play(generate, played, envs.task_ids[:most], [seed, number], history == "conversation"))
+        finally:
+            envs.close()
+    how = how or Bootstrap()
+    each = tuple(score(name, [stratum], how) for name, stratum in zip(names, passed, strict=True))
+    return Scores(each, score("all", passed, how))
+
+
+def name_of(env_id: str, settings: Mapping[str, Any]) -> str:
+    """Return what an environment with its settings is called, such as ``sdpo/ToolUse-v0 split=test``."""
+    return " ".join([env_id, *(f"{name}={value}" for name, value in settings.items())])
+
+
+def _play(generate: Generate, envs: Any, task_ids: Sequence[str], entropy: list[int], whole: bool) -> Floats:
+    """Attempt each task with one group, and return 1.0, 0.0 or NaN for each, of shape (tasks, attempts)."""
+    seeds = np.random.SeedSequence(entropy).generate_state(len(task_ids)).tolist()
+    passed = []
+    for start in range(0, len(task_ids), envs.num_groups):
+        some = task_ids[start : start + envs.num_groups]
+        idle = envs.num_groups - len(some)
+        options: dict[str, Any] = {"task_id": [*some, *[some[0]] * idle]}
+        running = np.arange(envs.num_envs) < len(some) * envs.group_size
+        if idle:
+            options["reset_mask"] = running
+        reset = envs.reset(seed=[*seeds[start : start + len(some)], *[0] * idle], options=options)
+        passed.append(_finish(generate, envs, reset, running, whole).reshape(-1, envs.group_size)[: len(some)])
+    return np.concatenate(passed)
+
+
+def _finish(generate: Generate, envs: Any, reset: tuple[Any, Any], running: Any, whole: bool) -> Floats:
+    """Play the running slots to their end, and return 1.0, 0.0 or NaN for each slot."""
+    observations, infos = reset
+    opening = [[{"role": "system", "content": text}] if text else [] for text in infos["system"]]
+    chats: list[list[Message]] = [[] for _ in range(envs.num_envs)]
+    passed = np.full(envs.num_envs, np.nan)
+    while running.any():
+        slots = np.flatnonzero(running).tolist()
+        actions = [""] * envs.num_envs
+        for slot in slots:
+            chats[slot].append({"role": "user", "content": observations[slot]})
+        asked = [opening[slot] + (chats[slot] if whole else chats[slot][-1:]) for slot in slots]
+        for slot, action in zip(slots, _texts(generate(asked), len(slots)), strict=True):
+            actions[slot] = action
+            chats[slot].append({"role": "assistant", "content": action})
+        observations, rewards, terminations, truncations, infos = envs.step(actions)
+        for slot in np.flatnonzero(running & (terminations | truncations)).tolist():
+            verdict = infos["verdict"][slot]
+            passed[slot] = np.nan if np.isnan(rewards[slot]) else float(verdict is not None and verdict.passed)
+        running = running & ~(terminations | truncations)
+    return passed
+
+
+def _texts(given: Sequence[str], expected: int) -> list[str]:
+    texts = list(given)
+    if isinstance(given, str) or len(texts) != expected or not all(isinstance(text, str) for text in texts):
+        found = "one str" if isinstance(given, str) else f"{len(texts)} of {sorted({type(t).__name__ for t in texts})}"
+        raise ActionError(f"generate was given {expected} chats and must return as many str in a list, not {found}.")
+    return texts
