@@ -9,6 +9,7 @@
 """
 
 from sdpo_envs.check import check_env
+from sdpo_envs.compare import compare
 from sdpo_envs.core import Feedback, Finding, Judge, Outcome, Task, Verdict
 from sdpo_envs.env import FeedbackEnv, JudgedEnv
 from sdpo_envs.errors import (
@@ -24,12 +25,14 @@ from sdpo_envs.errors import (
     TaskNotFound,
 )
 from sdpo_envs.feedback import explain
+from sdpo_envs.play import evaluate
 from sdpo_envs.record import RecordedGroups, record
 from sdpo_envs.recording import Recording
 from sdpo_envs.registry import register as _register
 from sdpo_envs.replay import replay
 from sdpo_envs.sandbox import Program, Run, Sandbox, open_sandbox
 from sdpo_envs.sandbox.fake import FakeSandbox
+from sdpo_envs.scores import discovered_at, pass_at
 from sdpo_envs.spaces import FreeText
 from sdpo_envs.tasks import Record, load_records, load_tasks
 from sdpo_envs.vector import GroupEnv
@@ -67,10 +70,14 @@ __all__ = [
     "TaskNotFound",
     "Verdict",
     "check_env",
+    "compare",
+    "discovered_at",
+    "evaluate",
     "explain",
     "load_records",
     "load_tasks",
     "open_sandbox",
+    "pass_at",
     "record",
     "replay",
 ]
