@@ -170,7 +170,7 @@ class RecordedGroups(
         for slot, (begun, task_id) in enumerate(zip(infos["_task_id"], infos["task_id"], strict=True)):
             if begun:
                 attempts[slot] = Attempt(task_id)
-        self._score.attempts = attempts  # unless the reset has failed, which leaves nobody knows what
+        self._score.attempts = attempts  # not after a failure, which leaves some slots reset
         return observations, infos
 
     def step(self, actions: Sequence[str]) -> VectorStep:
