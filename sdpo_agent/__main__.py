@@ -17,6 +17,7 @@ from rich.markup import escape
 from torch import Tensor
 
 from sdpo_agent.card import WarmStartSettings, save_with_card
+from sdpo_agent.contest import ContestSettings, contest
 from sdpo_agent.curves import Record, curve
 from sdpo_agent.discover import BestOfK, DiscoverSettings, MultiTurn, Strategy, TestTime, discover
 from sdpo_agent.grpo import GRPOSettings
@@ -249,6 +250,17 @@ class WarmStart:
         _out().print_json(data=save_with_card(self.settings, self.out))
 
 
+@dataclass(frozen=True)
+class Bench:
+    """Tune algorithms alike, train them over many seeds, and compare them with intervals."""
+
+    settings: Annotated[ContestSettings, Inline] = field(default_factory=ContestSettings)
+
+    def __call__(self) -> None:
+        """Run it."""
+        contest(self.settings)
+
+
 def _out() -> Console:
     """Return the standard output, wide enough for a table where no terminal says how wide it is."""
     console = Console()
@@ -272,7 +284,7 @@ def _go_back(policy: Policy, weights: Sequence[Tensor]) -> None:
         mine.copy_(before)
 
 
-def parse(arguments: Sequence[str]) -> Train | Discover | Probe | WarmStart:
+def parse(arguments: Sequence[str]) -> Train | Discover | Probe | WarmStart | Bench:
     """Read a command line; one that is not understood ends the program, as its settings may do by a SettingError."""
     choices = {name: _from_preset(name, preset) for name, preset in PRESETS.items()}
     about = {name: preset.about for name, preset in PRESETS.items()}
@@ -282,6 +294,7 @@ def parse(arguments: Sequence[str]) -> Train | Discover | Probe | WarmStart:
         | Annotated[Discover, tyro.conf.subcommand("discover")]
         | Annotated[Probe, tyro.conf.subcommand("probe")]
         | Annotated[WarmStart, tyro.conf.subcommand("warm-start")]
+        | Annotated[Bench, tyro.conf.subcommand("bench")]
     )
     omit = (tyro.conf.OmitSubcommandPrefixes,)
     command: Any = tyro.cli(commands, args=arguments, prog="python -m sdpo_agent", config=omit)

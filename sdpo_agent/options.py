@@ -61,6 +61,8 @@ class Source:
     """Of low-rank adapters, which are then all that is trained; 0 trains every weight."""
     recompute: bool = False
     """Whether to compute activations again in the backward pass (gradient checkpointing), to save memory."""
+    context: int | None = None
+    """Most tokens of a conversation and its answer; None for what the model can read."""
 
     def load(self, envs: GroupEnv, seed: int) -> Policy:
         """Load the policy, or build a small one that reads the prompts of `envs`."""
@@ -77,7 +79,11 @@ class Source:
             texts = [task.prompt for task in envs.envs[0].get_wrapper_attr("tasks")]
             small = Policy.small(texts=texts, vocab_size=1024, max_positions=16_384, seed=seed)
             policy = Policy(small.model.to(dtype), small.tokenizer, autocast=autocast, recompute=self.recompute)
-        return policy.with_lora(self.lora_rank, seed=seed) if self.lora_rank else policy
+        if self.lora_rank:
+            policy = policy.with_lora(self.lora_rank, seed=seed)
+        if self.context is not None:
+            policy.max_positions = min(policy.max_positions, self.context)
+        return policy
 
 
 @dataclass(frozen=True, slots=True)

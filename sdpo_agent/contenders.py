@@ -1,0 +1,81 @@
+"""What the benchmark compares: each contender a preset of `sdpo_agent train`, flags, and flags to choose between.
+
+Every contender of a sweep chooses among the same number of variants, on seeds that are not reported. All share the
+world, the policy, the tasks of every step and the draws of every attempt, as far as these follow from the seed.
+"""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sdpo_agent.presets import PRESETS
+from sdpo_envs import SettingError
+from sdpo_envs.errors import choose
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """An algorithm with its settings, as command lines have them.
+
+    Attributes:
+        preset: One of `PRESETS`.
+        flags: On top of it.
+        variants: Flags to choose between, on top of these.
+    """
+
+    preset: str
+    flags: str = ""
+    variants: tuple[str, ...] = ("",)
+
+    def commands(self) -> list[tuple[str, ...]]:
+        """Return what follows ``sdpo_agent train``, for each variant."""
+        return [(self.preset, *shlex.split(self.flags), *shlex.split(variant)) for variant in self.variants]
+
+
+_ON_POLICY = "--minibatches 1 --warmup-steps 0"
+_SLOW_TEACHER = "--teacher-rate 0.01"
+_RATES = ("3e-4", "6e-4", "1e-3", "2e-3")
+_BY_RATE = tuple(f"--learning-rate {rate}" for rate in _RATES)
+
+CONTENDERS: Mapping[str, Contender] = {
+    "grpo": Contender(
+        "grpo",
+        _ON_POLICY,
+        (
+            *_BY_RATE[:3],
+            "--learning-rate 6e-4 --gradient.scale std",
+            "--learning-rate 3e-4 --minibatches 4",
+            "--learning-rate 6e-4 --batches 3",
+        ),
+    ),
+    "sdpo": Contender(
+        "sdpo",
+        _SLOW_TEACHER,
+        (*_BY_RATE, "--learning-rate 1e-3 --teacher-rate 0.003", "--learning-rate 6e-4 --minibatches 2"),
+    ),
+    "hybrid": Contender(
+        "sdpo",
+        f"{_SLOW_TEACHER} --policy-share 0.5",
+        (*_BY_RATE, "--learning-rate 1e-3 --policy-share 0.9", "--learning-rate 1e-3 --policy-share 0.2"),
+    ),
+}
+"""By name. A comparison is fair as far as these lists are."""
+
+
+def contenders(names: Sequence[str]) -> dict[str, Contender]:
+    """Return the contenders of these names; ``"mine=sdpo --teacher frozen"`` makes one of a preset and flags.
+
+    Raises:
+        SettingError: there is no such contender or preset, or two have one name.
+    """
+    chosen: dict[str, Contender] = {}
+    for each in names:
+        name, made, command = each.partition("=")
+        if name in chosen:
+            raise SettingError(f"Two contenders are called {name!r}; name each differently.")
+        if made:
+            preset, _, flags = command.strip().partition(" ")
+            chosen[name] = Contender(choose("preset", preset, PRESETS), flags)
+        else:
+            chosen[name] = CONTENDERS[choose("algorithms", name, CONTENDERS)]
+    return chosen

@@ -1,0 +1,130 @@
+"""Many runs of `sdpo_agent train`, a few at a time, a process each; what is finished is not made again."""
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from sdpo_agent.run import saved_attempts
+from sdpo_envs import InfrastructureError, SettingError
+
+_DONE = "done.json"
+_LOG = "log.txt"
+_LOG_LINES = 12
+_PAUSE_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run.
+
+    Attributes:
+        folder: Where to.
+        command: What follows ``python -m sdpo_agent train``, but for ``--run`` and ``--resume``.
+        steps: How many it makes.
+    """
+
+    folder: Path
+    command: tuple[str, ...]
+    steps: int
+
+    @property
+    def done(self) -> bool:
+        """Whether it has been finished.
+
+        Raises:
+            SettingError: another one was, in its folder.
+        """
+        marker = self.folder / _DONE
+        if not marker.exists():
+            return False
+        made = json.loads(marker.read_text(encoding="utf-8"))
+        if made != [*self.command]:
+            raise SettingError(
+                f"{self.folder} was made by `{shlex.join(made)}`, not by `{shlex.join(self.command)}`. "
+                f"Name another folder for the sweep, or remove that one."
+            )
+        return True
+
+    @property
+    def made(self) -> int:
+        """How many steps have been made."""
+        path = self.folder / "metrics.jsonl"
+        return self.steps if self.done else path.read_bytes().count(b"\n") if path.exists() else 0
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Begin it, or go on after its checkpoint."""
+        resume = ("--resume",) if saved_attempts(self.folder) is not None else ()
+        if not resume:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "sdpo_agent", "train", *self.command, "--run", str(self.folder), *resume]
+        quiet = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
+        with (self.folder / _LOG).open("ab") as log:
+            return subprocess.Popen(command, env={**os.environ, **quiet}, stdout=log, stderr=log)
+
+    def finish(self, code: int) -> None:
+        """Take note that it has ended, and throw its checkpoint away.
+
+        Raises:
+            InfrastructureError: it has failed.
+        """
+        if code:
+            said = (self.folder / _LOG).read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]
+            raise InfrastructureError(f"The run {self.folder} failed with exit code {code}:\n" + "\n".join(said))
+        (self.folder / _DONE).write_text(json.dumps(self.command), encoding="utf-8")
+        shutil.rmtree(self.folder / "checkpoint", ignore_errors=True)
+
+
+def run_all(jobs: Sequence[Job], at_once: int, title: str) -> None:
+    """Make all runs that are not done; where one fails, or this is interrupted, end those that are under way.
+
+    Args:
+        jobs: The runs.
+        at_once: How many side by side.
+        title: Of the progress bar.
+
+    Raises:
+        InfrastructureError: a run failed; its last words are in the message.
+        SettingError: a folder holds another run.
+    """
+    waiting = [job for job in jobs if not job.done]
+    running: dict[Job, subprocess.Popen[bytes]] = {}
+    with _progress(title, jobs) as progress:
+        try:
+            while waiting or running:
+                while waiting and len(running) < at_once:
+                    job = waiting.pop(0)
+                    running[job] = job.start()
+                time.sleep(_PAUSE_SECONDS)
+                for job in _ended(running):
+                    job.finish(running.pop(job).returncode)
+                progress.update(progress.task_ids[0], completed=sum(job.made for job in jobs), said=_said(running))
+        finally:
+            for process in running.values():
+                process.kill()
+                process.wait()
+
+
+def _ended(running: Mapping[Job, subprocess.Popen[bytes]]) -> Iterator[Job]:
+    yield from [job for job, process in running.items() if process.poll() is not None]
+
+
+def _said(running: Mapping[Job, subprocess.Popen[bytes]]) -> str:
+    return ", ".join(f"{job.folder.parent.name}/{job.folder.name} {job.made}/{job.steps}" for job in running)
+
+
+def _progress(title: str, jobs: Sequence[Job]) -> Progress:
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    progress = Progress(TextColumn(title), *columns, TextColumn("{task.fields[said]}"), console=Console(stderr=True))
+    progress.add_task("", total=sum(job.steps for job in jobs), said="")
+    return progress
