@@ -25,6 +25,7 @@ from sdpo_envs.errors import (
     TaskNotFound,
 )
 from sdpo_envs.feedback import explain
+from sdpo_envs.files import bundled
 from sdpo_envs.play import evaluate
 from sdpo_envs.record import RecordedGroups, record
 from sdpo_envs.recording import Recording
@@ -69,6 +70,7 @@ __all__ = [
     "Task",
     "TaskNotFound",
     "Verdict",
+    "bundled",
     "check_env",
     "compare",
     "discovered_at",
