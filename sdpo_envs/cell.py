@@ -77,7 +77,7 @@ def between(low: float, high: float) -> str:
 
 def target(reach: Reach, baseline: str | None) -> str:
     """Name the level that is reached."""
-    return f"the end of {baseline}" if reach.level is None else f"{reach.level:g}"
+    return f"{baseline}'s final success" if reach.level is None else f"{reach.level:g}"
 
 
 def tokens(start: float, end: float) -> str:

@@ -70,18 +70,17 @@ class LearningCurve:
         return area(self.generations, self.success, start, end)
 
     def until(self, level: float) -> tuple[float, float]:
-        """Return the generations and the seconds until `level` was reached, infinite if it never was.
+        """Return the generations and the seconds until `level` was reached: infinite if never, 0 if from the start.
 
         What reaches it is the mean of three neighbouring points (of two at the ends); between points the line is
         straight. Seconds are NaN without a clock.
         """
         smooth = _smoothed(self.success)
         reached = np.flatnonzero(smooth >= level - _ROUNDING)
-        if not len(reached):
-            return math.inf, math.nan if np.isnan(self.seconds).any() else math.inf
+        if not len(reached) or reached[0] == 0:
+            edge = 0.0 if len(reached) else math.inf
+            return edge, math.nan if np.isnan(self.seconds).any() else edge
         after = int(reached[0])
-        if after == 0:
-            return float(self.generations[0]), float(self.seconds[0])
         share = min(1.0, (level - smooth[after - 1]) / (smooth[after] - smooth[after - 1]))
         generations, seconds = (
             float(axis[after - 1] + share * (axis[after] - axis[after - 1]))

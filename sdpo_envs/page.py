@@ -111,10 +111,9 @@ def _summary(found: Comparison) -> Iterator[str]:
         if found.baseline is None:
             yield f"{ends}."
             continue
-        base = escape(found.baseline)
-        yield f"{ends}, {rate(each.difference, sign=True)} beside {base}. " + (
-            f"Speed-up until the end of {base}, in generations: {ratio(each.reaches[-1].generations.speedup)}."
-        )
+        reach, beside = each.reaches[-1], f"{rate(each.difference, sign=True)} beside {escape(found.baseline)}"
+        goal, faster = escape(target(reach, found.baseline)), ratio(reach.generations.speedup)
+        yield f"{ends}, {beside}. Speed-up until {goal}, in generations: {faster}."
 
 
 def _compared(found: Comparison) -> str:

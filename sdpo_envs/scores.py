@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sdpo_envs.intervals import Bootstrap, Estimate, Floats, stratified_mean
+from sdpo_envs.row import Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +64,21 @@ def score(name: str, strata: Sequence[Floats], how: Bootstrap) -> Score:
     return Score(name, sum(map(len, strata)), attempts, broken, average, passed)
 
 
+def chains(rows: Iterable[Row]) -> list[tuple[str, list[bool]]]:
+    """Return the judged attempts of one run as `discovery` reads them: for each task, whether each passed, in order."""
+    tasks: dict[str, list[bool]] = {}
+    for row in rows:
+        if not row.broken:
+            tasks.setdefault(row.task, []).append(row.passed)
+    return list(tasks.items())
+
+
 def discovery(chains: Iterable[tuple[str, Sequence[bool]]], how: Bootstrap) -> Mapping[int, Estimate]:
     """Return k to discovery@k, for powers of two up to the shortest chain that found nothing, and for that.
 
     Args:
-        chains: Task and, for each attempt that was judged, in order, whether it passed. A chain may end with its first
-            success. Several at one task are averaged.
+        chains: A task, and whether each of the attempts at it passed, in order; see `chains`. It may end with the first
+            success. Several at one task, such as those of several runs, are averaged.
         how: Intervals are drawn; tasks are resampled.
 
     Raises:

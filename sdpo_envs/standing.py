@@ -256,7 +256,7 @@ def _ratio(our: float, our_made: float, their: float, their_made: float) -> tupl
     if our == 0 or their == 0 or (math.isinf(our) and math.isinf(their)):
         return 0.0, math.inf
     if math.isinf(our):
-        return 0.0, their / our_made
+        return 0.0, their / our_made if our_made > 0 else math.inf
     return (their_made / our, math.inf) if math.isinf(their) else (their / our, their / our)
 
 

@@ -81,6 +81,6 @@ def test_bounds(low: float, high: float, text: str) -> None:
 def test_levels_and_lengths() -> None:
     none = need(UNKNOWN, [])
     assert target(Reach(0.7, (), none, none), None) == "0.7"
-    assert target(Reach(None, (), none, none), "grpo") == "the end of grpo"
+    assert target(Reach(None, (), none, none), "grpo") == "grpo's final success"
     assert tokens(30.2, 19.8) == "30 → 20"
     assert tokens(math.nan, math.nan) == NOTHING

@@ -5,10 +5,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import pytest
+from addition import ADDITION, answer
 from recorded import evaluation, logistic, ramp, training, write_learner, write_run
 
-from sdpo_envs import SettingError, compare
+from sdpo_envs import Recording, SettingError, compare, record
 from sdpo_envs.compare import Comparison, Fact
 from sdpo_envs.intervals import Bootstrap
 
@@ -65,6 +67,30 @@ def test_without_a_baseline_algorithms_stand_by_name(runs: Path) -> None:
     assert [each.algorithm for each in found.standings] == ["grpo", "sdpo"]
     assert math.isnan(found.standings[1].improvement.value)
     assert [each.algorithm for each in side_by_side(runs, baseline="sdpo").standings] == ["sdpo", "grpo"]
+
+
+def test_what_an_environment_recorded_is_what_is_compared(tmp_path: Path) -> None:
+    for seed in range(5):
+        recording = Recording(tmp_path / str(seed), told={"algorithm": "learner", "seed": seed})
+        train, test = (
+            record(gymnasium.make_vec(ADDITION, num_envs=4, group_size=2), recording, phase=phase)
+            for phase in ("train", "test")
+        )
+        for right in (0, 2, 4):  # as many of the four slots answer right, in training and in its test
+            for envs in (test, train):
+                _, infos = envs.reset(seed=seed)
+                envs.tell([10 - right] * 4)
+                envs.step([answer(task) if slot < right else "0" for slot, task in enumerate(infos["task_id"])])
+        train.close(), test.close()
+    (found,) = compare(tmp_path, how=HOW).standings
+    assert found.by_generations.x.tolist() == [0, 4, 8]
+    assert found.by_generations.value.tolist() == [0, 0.5, 1]
+    assert found.tokens == (10, 6)
+    for run in found.runs:
+        assert run.seconds[0] <= run.seconds[1] <= run.seconds[2] < 5
+    assert compare(tmp_path, how=HOW).facts == tuple(
+        Fact(f"{phase} environment", ADDITION) for phase in ("train", "test")
+    )
 
 
 # --- what is missing

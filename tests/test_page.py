@@ -76,7 +76,7 @@ def test_the_page_has_every_part(found: Comparison) -> None:
         "To make this page again python -m sdpo_envs.bench runs",
         "grpo: 0.5; sdpo, slow: 0.25",
         "seeds 0, 1, 2, 3, 4",
-        "the end of grpo",
+        "grpo's final success",
         "never (5 of 5)",
         "5 of 5 seeds censored",
     ):

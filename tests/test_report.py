@@ -50,7 +50,7 @@ def test_the_tables_tell_what_was_reached_and_how_soon(found: Comparison) -> Non
     assert NAME in reached
     for words in ("final success", "beside grpo", "0.88 [0.87, 0.89]", "+0.0"):
         assert words in reached
-    for words in ("the end of grpo", "never (5 of 5)", "never (3 of 5)", "× [", "not known"):
+    for words in ("grpo's final success", "never (5 of 5)", "never (3 of 5)", "× [", "not known"):
         assert words in soon, words
 
 

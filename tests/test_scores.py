@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdpo_envs.intervals import Bootstrap
-from sdpo_envs.scores import discovered_at, discovery, marks, pass_at, score
+from sdpo_envs.row import Row
+from sdpo_envs.scores import chains, discovered_at, discovery, marks, pass_at, score
 
 HOW = Bootstrap(draws=400)
 NAN = math.nan
@@ -53,8 +54,8 @@ def test_in_all_each_environment_weighs_the_same() -> None:
 
 
 def test_discovery_is_the_first_success() -> None:
-    chains = [("a", [False, False, True]), ("a", [True]), ("b", [False] * 4)]
-    told = discovery(chains, HOW)
+    runs = [("a", [False, False, True]), ("a", [True]), ("b", [False] * 4)]
+    told = discovery(runs, HOW)
     assert {k: each.value for k, each in told.items()} == {1: 0.25, 2: 0.25, 4: 0.5}
 
 
@@ -63,6 +64,13 @@ def test_discovery_is_told_as_far_as_the_shortest_failure() -> None:
     assert list(discovery([("a", [False, True]), ("b", [True])], HOW)) == [1, 2]
     with pytest.raises(ValueError, match="without attempts"):
         discovery([], HOW)
+
+
+def test_the_chains_of_a_run_are_its_judged_attempts_by_task() -> None:
+    told = [("a", 0.0), ("b", 1.0), ("a", NAN), ("a", 1.0), ("b", 0.0)]
+    found = chains(Row(task=task, reward=reward, passed=reward == 1.0) for task, reward in told)
+    assert found == [("a", [False, True]), ("b", [True, False])]
+    assert {k: each.value for k, each in discovery([*found, *found], HOW).items()} == {1: 0.5, 2: 1}
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=6))

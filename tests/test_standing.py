@@ -166,6 +166,22 @@ def test_a_level_that_was_there_at_the_start_tells_nothing() -> None:
     assert told.high.tolist() == [math.inf] * 3
 
 
+def test_what_was_there_at_the_first_evaluation_took_no_time_and_is_no_speed_up() -> None:
+    late = LearningCurve(
+        Source(Path("."), "sdpo", "0"), "test", *np.array([[50.0, 90], [0.9, 0.9], [7.0, 9]]), 1, 0, (1, 1)
+    )
+    told = stand([late], [curve(ramp(1000), algorithm="grpo")], levels=(0.6,)).reaches[0]
+    for need in (told.generations, told.seconds):
+        assert need.by_seed.tolist() == [0]
+        assert need.speedup is not None
+        assert (need.speedup.low[0], need.speedup.high[0]) == (0, math.inf)
+
+
+def test_a_run_that_was_cut_off_at_once_tells_nothing() -> None:
+    told = sped((math.inf, 0, 500, 1000), (500, 1000, math.inf, 0))
+    assert (told.low.tolist(), told.high.tolist()) == ([0, 0], [math.inf, math.inf])
+
+
 def test_speed_ups_are_the_truth_over_what_would_have_been() -> None:
     """Runs that are cut off have bounds that hold what longer ones would have told."""
     for ours_end, theirs_end in ((1000, 300), (300, 1000), (300, 300)):
@@ -237,6 +253,17 @@ def test_a_band_of_very_many_points_is_thinned() -> None:
     told = band(runs, "seconds", mean, HOW)
     assert len(told.x) == 200
     assert told.value == pytest.approx(told.x / 500)
+
+
+def test_seeds_that_no_second_joins_have_no_band() -> None:
+    runs = [curve(ramp(1000), 0, seconds=0.01), curve(ramp(1000), 1)]
+    runs[1].seconds[:] += 60
+    assert [len(each) for each in band_parts(runs)] == [0] * 5
+
+
+def band_parts(runs: Sequence[LearningCurve]) -> list[np.ndarray]:
+    told = band(runs, "seconds", mean, HOW)
+    return [told.x, told.value, told.low, told.high, told.runs]
 
 
 def test_without_clocks_a_band_is_empty() -> None:
