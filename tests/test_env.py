@@ -254,10 +254,19 @@ def test_an_environment_without_a_step_says_that_it_must_define_one() -> None:
         env.step("7")
 
 
-def test_an_environment_knows_no_oracle_and_no_secrets_by_default() -> None:
+def test_an_environment_knows_no_oracle_no_guess_and_no_secrets_by_default() -> None:
     env = JudgedEnv(TASKS, judge)
     assert env.oracle(TASKS[0]) is None
+    assert env.guess(TASKS[0], np.random.default_rng(0), 1.0) is None
     assert env.secrets(TASKS[0]) == ()
+
+
+def test_what_an_environment_expects_changes_nothing_by_default() -> None:
+    env, other = Addition(), Addition()
+    for each in (env, other):
+        each.reset(options=FIRST)
+    env.expect([(TASKS[0], "7"), (TASKS[1], BREAK_JUDGE)])
+    assert env.step("7") == other.step("7")
 
 
 @each_family
@@ -315,7 +324,7 @@ def test_feedback_keeps_the_limit_of_its_environment() -> None:
     ("settings", "message"),
     [
         ({"tasks": ()}, "No task is left.*loosen the filters"),
-        ({"limit": 0}, "limit=0 is not offered; it is an int of at least 1"),
+        ({"limit": -1}, "limit=-1 is not offered; it is an int of at least 0"),
         ({"limit": "2000"}, "limit='2000'"),
         ({"limit": None}, "limit=None"),
         ({"limit": 1.5}, "limit=1.5"),
@@ -336,6 +345,22 @@ def test_a_limit_of_one_character_is_kept() -> None:
     env = Addition(limit=1)
     env.reset(options=FIRST)
     assert env.step("7")[0] == "."
+
+
+def test_a_limit_of_0_leaves_rewards_alone_to_tell() -> None:
+    env = Addition(limit=0, render_mode="ansi")
+    env.reset(options=FIRST)
+    observation, reward, terminated, truncated, info = env.step("7")
+    assert (observation, reward, terminated, truncated) == ("", 0.0, True, False)
+    assert info["feedback"] == Feedback()
+    assert info["verdict"].outcome is Outcome.WRONG
+    assert str(env.render()).endswith("WRONG (reward 0)")
+
+
+def test_a_limit_of_0_tells_nothing_on_request_either() -> None:
+    env = Addition(limit=0, reveal=True)
+    env.reset(options=FIRST)
+    assert env.step("7")[4]["feedback"] == Feedback()
 
 
 def test_two_tasks_with_one_id_are_refused() -> None:

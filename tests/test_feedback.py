@@ -134,10 +134,14 @@ def test_an_answer_without_text_is_still_given_away_by_its_label() -> None:
     assert explain(wrong(Finding("Wrong output.", {}, {"Expected": ""})), reveal=True).reveals_answer
 
 
-@pytest.mark.parametrize("limit", [0, -1])
-def test_a_limit_below_one_character_is_refused(limit: int) -> None:
-    with pytest.raises(ValueError, match="at least 1"):
-        explain(wrong(), limit=limit)
+@given(verdicts, st.booleans())
+def test_a_limit_of_0_is_no_feedback_at_all(verdict: Verdict, reveal: bool) -> None:
+    assert explain(verdict, reveal=reveal, limit=0) == Feedback()
+
+
+def test_a_limit_below_0_is_refused() -> None:
+    with pytest.raises(ValueError, match="limit must be at least 0 characters, not -1"):
+        explain(wrong(), limit=-1)
 
 
 def test_feedback_has_the_limit_of_sdpos_released_code_by_default() -> None:

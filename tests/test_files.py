@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from sdpo_envs import SdpoError, files
-from sdpo_envs.files import bundled
+from sdpo_envs.files import bundled, source
 
 CHECKOUT = Path(__file__).parents[1]
 
@@ -41,3 +41,14 @@ def test_what_is_missing_is_named_with_what_to_do(tmp_path: Path, monkeypatch: p
     with pytest.raises(SdpoError, match=r"tasks/family.*install sdpo-envs again") as caught:
         bundled("tasks", "family")
     assert str(package) in str(caught.value)
+
+
+def test_a_module_is_found_as_it_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert source("oneliner") == (CHECKOUT / "sdpo_envs" / "oneliner.py").read_text(encoding="utf-8")
+    (_install(tmp_path, monkeypatch) / "own.py").write_text("x = 'é'\n", encoding="utf-8")
+    assert source("own") == "x = 'é'\n"
+
+
+def test_a_module_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(FileNotFoundError, match=r"nothing\.py"):
+        source("nothing")

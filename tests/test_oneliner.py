@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sums import wall
 
 from sdpo_envs import Program, microcode
 from sdpo_envs.files import source
 from sdpo_envs.oneliner import HELPERS, KEYWORDS, LONGEST, namespace, outcome, read
-from sums import wall
 
 NAMES = {word: readings[0] for word, readings in microcode.NAMES.items()}
 """All that a world can define, under its likeliest name; of size(x) and pad(x, size=7) both."""

@@ -3,7 +3,7 @@ import functools
 import math
 import pickle
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gymnasium
@@ -26,6 +26,7 @@ from addition import (
 )
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
+from gymnasium.wrappers import TimeLimit
 from gymnasium.wrappers.vector import DictInfoToList, RecordEpisodeStatistics
 from hypothesis import given
 from hypothesis import strategies as st
@@ -826,3 +827,105 @@ def test_a_partial_can_be_registered() -> None:
         assert isinstance(gymnasium.make_vec(env_id, num_envs=2, group_size=2), GroupEnv)
     finally:
         del gymnasium.registry[env_id]
+
+
+# What is about to come
+
+
+class _Expecting(Guessing):
+    """Remembers what it was told to expect, and breaks as its judge would."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.heard: list[list[tuple[str, str]]] = []
+
+    def expect(self, attempts: Sequence[tuple[Task, str]]) -> None:
+        self.heard.append([(task.id, action) for task, action in attempts])
+        for task, action in attempts:
+            judge(task, action)
+
+
+def expecting(num_envs: int, group_size: int = 1, wrap: Any = lambda env: env, **settings: Any) -> GroupEnv:
+    return GroupEnv(lambda: wrap(_Expecting(**settings)), num_envs, group_size)
+
+
+def heard(envs: GroupEnv) -> list[list[tuple[str, str]]]:
+    return envs.envs[0].unwrapped.heard  # type: ignore[attr-defined, no-any-return]
+
+
+def test_all_actions_of_a_step_are_expected_at_once_and_each_with_its_task() -> None:
+    envs = expecting(4, 2, guesses=1)
+    envs.reset(options={"task_id": [FIRST.id, SECOND.id]})
+    envs.step(["1", "2", "3", "4"])
+    assert heard(envs) == [[(FIRST.id, "1"), (FIRST.id, "2"), (SECOND.id, "3"), (SECOND.id, "4")]]
+    assert not any(env.unwrapped.heard for env in envs.envs[1:])  # type: ignore[attr-defined]
+
+
+def test_only_running_slots_are_expected_to_act() -> None:
+    envs = expecting(3, 3, guesses=3)
+    envs.reset(options=ON_FIRST)
+    envs.step(["1", RIGHT, "3"])
+    envs.step(["4", "ignored", RIGHT])
+    envs.step(["5", "ignored", "ignored"])
+    assert [[action for _, action in step] for step in heard(envs)] == [["1", RIGHT, "3"], ["4", RIGHT], ["5"]]
+
+
+@pytest.mark.parametrize("action", [BREAK_JUDGE, BREAK_WALL])
+def test_what_breaks_when_expected_concerns_its_slot_alone(action: str) -> None:
+    envs, plain = expecting(3, 3, guesses=1), guessing(3, 3, guesses=1)
+    for each in (envs, plain):
+        each.reset(options=ON_FIRST, seed=1)
+    _, rewards, terminations, truncations, infos = envs.step(["7", action, RIGHT])
+    _, others, *_, other_infos = plain.step(["7", action, RIGHT])
+    assert len(heard(envs)) == 1
+    np.testing.assert_array_equal(rewards, [0.0, math.nan, 1.0])
+    np.testing.assert_array_equal(rewards, others)
+    assert (terminations.tolist(), truncations.tolist()) == ([True, False, True], [False, True, False])
+    assert infos["error"].tolist() == other_infos["error"].tolist()
+    assert infos["feedback"].tolist() == other_infos["feedback"].tolist()
+
+
+def test_a_bug_where_actions_are_expected_is_raised_as_it_is() -> None:
+    envs = expecting(2, guesses=1)
+    envs.reset()
+    with pytest.raises(ZeroDivisionError):
+        envs.step(["7", BUG])
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda env: MultiAttempt(env, attempts=2),
+        lambda env: TimeLimit(env, 5),
+        lambda env: MultiAttempt(TimeLimit(env, 5), attempts=2),
+    ],
+    ids=["attempts", "step limit", "both"],
+)
+def test_a_wrapped_environment_expects_them_too(wrap: Any) -> None:
+    envs = expecting(2, 2, wrap, guesses=1)
+    envs.reset(options=ON_FIRST)
+    envs.step(["1", "2"])
+    assert heard(envs) == [[(FIRST.id, "1"), (FIRST.id, "2")]]
+    if isinstance(envs.envs[0], MultiAttempt):
+        envs.step([RIGHT, "3"])
+        assert heard(envs)[1:] == [[(FIRST.id, RIGHT), (FIRST.id, "3")]]
+
+
+@pytest.mark.parametrize(
+    "travel", [copy.deepcopy, lambda envs: pickle.loads(pickle.dumps(envs))], ids=["copy", "pickle"]
+)
+def test_a_copy_of_a_group_expects_its_own_actions(travel: Any) -> None:
+    envs = GroupEnv(_Expecting, 2, 2, guesses=1)
+    envs.reset(options=ON_FIRST)
+    twin = travel(envs)
+    twin.step(["1", "2"])
+    assert (heard(envs), heard(twin)) == ([], [[(FIRST.id, "1"), (FIRST.id, "2")]])
+
+
+def test_an_action_that_is_refused_is_not_expected() -> None:
+    envs = expecting(2, guesses=1)
+    envs.reset()
+    wrong: Any = ["7", None]
+    with pytest.raises(ActionError):
+        envs.step(wrong)
+    assert heard(envs) == []

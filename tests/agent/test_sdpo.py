@@ -103,6 +103,11 @@ MORE = {
 }
 
 
+def precision(name: str) -> float:
+    """Of a gradient: what a policy gives to all but three tokens is 1 minus nearly 1, and forward KL divides by it."""
+    return 1e-3 if name == "few, forward" else 1e-4
+
+
 @pytest.mark.parametrize("off", [0.0, 1.0], ids=["on-policy", "off-policy"])
 @pytest.mark.parametrize("name", [*SUPPORTS, *MORE])
 def test_loss_and_gradient_are_what_they_are_by_hand(policy: Policy, name: str, off: float) -> None:
@@ -114,7 +119,7 @@ def test_loss_and_gradient_are_what_they_are_by_hand(policy: Policy, name: str, 
     expected = by_hand(policy, model, teacher, list(one.decided), settings, HINDSIGHT)
     cancels = settings.support in ("sampled-token", "sequence")  # such a loss is a sum of both signs
     assert told["loss"] == pytest.approx(expected.item(), rel=1e-4, abs=5e-5 if cancels else 1e-6)
-    assert relative(gradient, flat_gradient(expected, model)) < 1e-4
+    assert relative(gradient, flat_gradient(expected, model)) < precision(name)
     assert told["taught_share"] == 0.5
 
 
@@ -300,7 +305,7 @@ def test_neither_order_nor_micro_batches_matter(policy: Policy, name: str) -> No
     turned = [Group(each.task_id, each.attempts[::-1]) for each in (other, one)]
     for size in (1, 2, 3):
         told, gradient = told_of(policy, algorithm, turned, replace(ONE_BATCH, microbatch=size))
-        assert relative(gradient, whole[1]) < 2e-4
+        assert relative(gradient, whole[1]) < 2 * precision(name)
         assert told == pytest.approx(whole[0], rel=1e-4, abs=1e-6)
 
 
