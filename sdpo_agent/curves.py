@@ -1,7 +1,7 @@
 """From records of discovery to curves with intervals. Numbers only: no model, no environment.
 
 Over runs, discovery@k is the share whose discovery time is at most k; for independent attempts it is pass@k. Both are
-those of `sdpo_envs.scores`.
+those of `sdpo_envs.bench.scores`.
 """
 
 import math

@@ -75,8 +75,7 @@ def train(
         envs: Groups of attempts; its size is the batch. With several processes, this one's share of it.
         settings: See there.
         run: A new folder, or with `resume` one that holds a run; `sdpo_agent.run` says what is in it.
-        test: Groups at other tasks, all of which are played in every test; nothing is learned from them. Their number
-            is a multiple of those that are played at once. With several processes, each plays its share.
+        test: Groups at other tasks, from which nothing is learned; see `play_test`.
         resume: Go on after the checkpoint in `run`, or from the start if it has none yet.
         told: What else to write into ``config.json``.
 
@@ -92,20 +91,17 @@ def train(
     """
     processes, optimizer = Processes(), make_optimizer(policy, settings)
     folder = Run(run, _config(algorithm, settings, told or {}), resume=resume, owner=processes.first)
-    state = folder.load(policy) if resume else None
+    state = _taken_up(folder, policy, algorithm, optimizer) if resume else None
     metrics, timing, tests = (state.metrics, state.timing, state.tests) if state else ([], [], [])
-    if state is not None:
-        optimizer.load_state_dict(state.optimizer)
-        algorithm.restore(state.algorithm)
 
     def try_out(steps: int) -> None:
-        if test is not None and not (tests and tests[-1]["step"] == steps):
+        if test is not None:
             tests.append({"step": float(steps), **play_test(policy, test, settings, steps, processes)})
             folder.append("tests.jsonl", tests[-1:])
 
     with _progress(settings.steps if processes.first else 0) as progress:
         bar = progress.add_task("", total=settings.steps, completed=len(metrics), said="")
-        if not metrics:
+        if state is None:
             try_out(0)
         for step in range(len(metrics), settings.steps):
             row, seconds = train_step(policy, algorithm, envs, optimizer, settings, step, processes)
@@ -122,6 +118,15 @@ def train(
             if _is_due(step + 1, settings.checkpoint_every, settings.steps):
                 folder.save(policy, State(metrics, timing, optimizer.state_dict(), dict(algorithm.state()), tests))
     return [{**row, **seconds} for row, seconds in zip(metrics, timing, strict=True)]
+
+
+def _taken_up(folder: Run, policy: Policy, algorithm: Algorithm, optimizer: torch.optim.Optimizer) -> State | None:
+    """Put everything back as it was at the last checkpoint, and return it; None if there is none."""
+    state = folder.load(policy)
+    if state is not None:
+        optimizer.load_state_dict(state.optimizer)
+        algorithm.restore(state.algorithm)
+    return state
 
 
 def train_step(
@@ -207,6 +212,8 @@ def _play(
     for batch in range(settings.batches):
         for _ in range(settings.retries + 1):
             groups = _play_batch(policy, envs, settings, step * settings.batches + batch, processes)
+            for each in processes.gather(describe(groups)):
+                add(told, each)
             if processes.sum(sum(len(group.decided) for group in groups)):
                 break
         else:
@@ -215,8 +222,6 @@ def _play(
                 f"In step {step + 1} every attempt broke, {settings.retries + 1} times in a row; the first because of "
                 f"{error}. Mend that, and resume the run."
             )
-        for each in processes.gather(describe(groups)):
-            add(told, each)
         kept += groups if settings.batches == 1 else filter(_is_mixed, groups)
         if min(processes.gather(len(kept))) >= envs.num_groups:
             break

@@ -8,8 +8,10 @@
 0.0
 """
 
+from sdpo_envs.bench.compare import compare
+from sdpo_envs.bench.play import evaluate
+from sdpo_envs.bench.scores import discovered_at, pass_at
 from sdpo_envs.check import check_env
-from sdpo_envs.compare import compare
 from sdpo_envs.core import Feedback, Finding, Judge, Outcome, Task, Verdict
 from sdpo_envs.env import FeedbackEnv, JudgedEnv
 from sdpo_envs.errors import (
@@ -26,14 +28,12 @@ from sdpo_envs.errors import (
 )
 from sdpo_envs.feedback import explain
 from sdpo_envs.files import bundled
-from sdpo_envs.play import evaluate
 from sdpo_envs.record import RecordedGroups, record
-from sdpo_envs.recording import Recording
+from sdpo_envs.record.recording import Recording
+from sdpo_envs.record.replay import replay
 from sdpo_envs.registry import register as _register
-from sdpo_envs.replay import replay
 from sdpo_envs.sandbox import Program, Run, Sandbox, open_sandbox
 from sdpo_envs.sandbox.fake import FakeSandbox
-from sdpo_envs.scores import discovered_at, pass_at
 from sdpo_envs.spaces import FreeText
 from sdpo_envs.tasks import Record, load_records, load_tasks
 from sdpo_envs.vector import GroupEnv

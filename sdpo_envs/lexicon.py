@@ -85,9 +85,7 @@ def requests(lexicon: Lexicon, *, world: int, split: str, level: str) -> list[Re
         raise SettingError(f"world={world!r} is not offered; it is an int from 0 on.")
     if split == "warm":
         if level != "mixed":
-            raise SettingError(
-                f"level={level!r} is not offered for the split 'warm'; leave it out."
-            )
+            raise SettingError(f"level={level!r} is not offered for the split 'warm'; leave it out.")
         return _warm(lexicon, world)
     settled = settle(lexicon, np.random.default_rng([world, 2]), SETTLED)
     rng = np.random.default_rng([world, 3, [*LEVELS].index(level)])

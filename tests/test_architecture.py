@@ -25,22 +25,8 @@ FAMILIES = ("livecodebench", "microcode", "microtool", "sciknoweval", "tooluse")
 APART = {
     "registry": set[str](),
     "check": {"core", "errors", "env"},
-    "row": {"core", "errors", "tasks"},
-    "recording": {"core", "errors", "row"},
-    "record": {"core", "errors", "env", "vector", "row", "recording", "replay"},
-    "replay": {"core", "errors", "vector", "row"},
-    "intervals": {"errors"},
-    "scores": {"intervals", "row"},
-    "play": {"env", "errors", "intervals", "record", "recording", "scores"},
-    "learning": {"errors", "intervals", "row"},
-    "standing": {"intervals", "learning"},
-    "compare": {"errors", "intervals", "learning", "play", "row", "standing"},
-    "cell": {"intervals", "standing"},
-    "chart": {"intervals"},
-    "figure": {"cell", "chart", "compare", "standing"},
-    "page": {"cell", "compare", "figure"},
-    "report": {"cell", "compare", "errors", "intervals", "page", "standing"},
-    "bench": {"compare", "errors", "play", "report"},
+    "record": {"core", "errors", "env", "tasks", "vector"},
+    "bench": {"env", "errors", "record"},
 }
 """What stands beside the rows, and what of them it may import. Families are reached by `gymnasium.make`."""
 LIBRARIES = {"gymnasium", "numpy"}

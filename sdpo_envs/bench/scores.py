@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sdpo_envs.intervals import Bootstrap, Estimate, Floats, stratified_mean
-from sdpo_envs.row import Row
+from sdpo_envs.bench.intervals import Bootstrap, Estimate, Floats, stratified_mean
+from sdpo_envs.record.row import Row
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 
-from sdpo_envs.cell import between, rate, ratio, target
-from sdpo_envs.chart import Interval, Line, curves, forest
-from sdpo_envs.compare import Comparison
-from sdpo_envs.standing import Speedup, Standing
+from sdpo_envs.bench.cell import between, rate, ratio, target
+from sdpo_envs.bench.chart import Interval, Line, curves, forest
+from sdpo_envs.bench.compare import Comparison
+from sdpo_envs.bench.standing import Speedup, Standing
 
 COLOURS = 9
 """How many a page must define besides ``--base``, that of the baseline: ``--c0``, ``--c1``, ..."""

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from sdpo_envs.bench.intervals import Bootstrap
+from sdpo_envs.bench.learning import LearningCurve, Source, find_runs, learning_curve, natural
+from sdpo_envs.bench.play import name_of
+from sdpo_envs.bench.standing import FULL, Standing, full, standing
 from sdpo_envs.errors import SettingError, choose, within
-from sdpo_envs.intervals import Bootstrap
-from sdpo_envs.learning import LearningCurve, Source, find_runs, learning_curve, natural
-from sdpo_envs.play import name_of
-from sdpo_envs.row import RECORDING, worlds
-from sdpo_envs.standing import FULL, Standing, full, standing
+from sdpo_envs.record.row import RECORDING, worlds
 
 LEVELS = (0.5, 0.7, 0.9)
 """The success rates whose reaching is timed."""

@@ -1,4 +1,4 @@
-"""The environment keeps the score: `record(envs, run)` writes a row for every attempt (see `sdpo_envs.recording`)."""
+"""The environment keeps the score: `record(envs, run)` writes a row for every attempt; `recording` says where."""
 
 import math
 import time
@@ -16,9 +16,9 @@ from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 from sdpo_envs.core import Feedback, Verdict
 from sdpo_envs.env import FeedbackEnv, Step
 from sdpo_envs.errors import InfrastructureError, SettingError
-from sdpo_envs.recording import Attempt, Recording, plain
-from sdpo_envs.replay import Difference, replay
-from sdpo_envs.row import TRAIN, Row, Tick, World, clock, rows, to_parquet, told, worlds
+from sdpo_envs.record.recording import Attempt, Recording, plain
+from sdpo_envs.record.replay import Difference, replay
+from sdpo_envs.record.row import TRAIN, Row, Tick, World, clock, rows, to_parquet, told, worlds
 from sdpo_envs.vector import GroupEnv, VectorStep
 
 __all__ = [

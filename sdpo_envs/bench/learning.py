@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from sdpo_envs.bench.intervals import Floats, area
 from sdpo_envs.errors import SettingError
-from sdpo_envs.intervals import Floats, area
-from sdpo_envs.row import ATTEMPTS, CLOCK, RECORDING, TRAIN, Row, Tick, clock, rows, told
+from sdpo_envs.record.row import ATTEMPTS, CLOCK, RECORDING, TRAIN, Row, Tick, clock, rows, told
 
 _TENTHS = 10  # response length is told of the first and of the last tenth of a run
 _ROUNDING = 1e-9

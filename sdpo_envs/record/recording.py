@@ -2,7 +2,7 @@
 
 ``recording.json`` holds what it was told when it began, and the world of each phase. ``attempts.jsonl`` has a row per
 attempt and nothing measured by a clock, so that equal runs are equal to the byte. ``clock.jsonl`` has a line per round,
-which is all rows that one step wrote. `sdpo_envs.row` reads all three.
+which is all rows that one step wrote. `row` reads all three.
 
 A round is written in two moves, under a lock: its rows, in one piece, and then its line of the clock, which tells how
 long ``attempts.jsonl`` is with them. That line makes it count. So wherever a process is killed, what stands beyond the
@@ -28,7 +28,7 @@ from typing import Any, Self
 
 from sdpo_envs.core import Feedback, Verdict
 from sdpo_envs.errors import RecordError, SettingError
-from sdpo_envs.row import ATTEMPTS, CLOCK, RECORDING, TRAIN, Tick, World, parse, read_tick, told, worlds
+from sdpo_envs.record.row import ATTEMPTS, CLOCK, RECORDING, TRAIN, Tick, World, parse, read_tick, told, worlds
 
 _FALSE_TRUE = ("false", "true")
 _UNDECIDED = Feedback()

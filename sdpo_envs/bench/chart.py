@@ -11,7 +11,7 @@ from html import escape
 
 import numpy as np
 
-from sdpo_envs.intervals import Floats
+from sdpo_envs.bench.intervals import Floats
 
 WIDTH = 640
 """Of every chart, in its own units; a page scales it."""

@@ -5,9 +5,9 @@ import re
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from sdpo_envs.cell import NOTHING, count, duration, needed, rate, ratio, target, tokens
-from sdpo_envs.compare import Comparison
-from sdpo_envs.figure import colour, finals, learning, speedups
+from sdpo_envs.bench.cell import NOTHING, count, duration, needed, rate, ratio, target, tokens
+from sdpo_envs.bench.compare import Comparison
+from sdpo_envs.bench.figure import colour, finals, learning, speedups
 
 _TOLD = 3  # algorithms that the summary speaks of
 _SHORT = 40  # letters up to which lines may stand side by side

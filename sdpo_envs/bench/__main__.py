@@ -1,15 +1,4 @@
-"""The benchmark: evaluate a policy, compare runs, and show what is known with its interval. Start reading here.
-
-`evaluate`, in `sdpo_envs.play`, has any policy at all attempt a suite of environments; its numbers are in
-`sdpo_envs.scores`. `compare`, in `sdpo_envs.compare`, reads what runs have recorded, whatever loop made them: how one
-run learned is in `sdpo_envs.learning`, what an algorithm reached over its seeds, and how that stands beside a baseline,
-in `sdpo_envs.standing`. The resampling behind every interval is in `sdpo_envs.intervals`, and `sdpo_envs.report` shows
-it all. From a shell::
-
-    python -m sdpo_envs.bench runs/ --baseline grpo --out report
-
-A generation is one attempt of training; evaluations are not counted.
-"""
+"""The command line: ``python -m sdpo_envs.bench RUN ... --baseline grpo --out report``."""
 
 import argparse
 import shlex
@@ -17,12 +6,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sdpo_envs.compare import LEVELS, Comparison, compare
+from sdpo_envs.bench.compare import LEVELS, compare
+from sdpo_envs.bench.report import save, show
 from sdpo_envs.errors import SdpoError
-from sdpo_envs.play import SUITES, evaluate
-from sdpo_envs.report import save, show
-
-__all__ = ["LEVELS", "SUITES", "Comparison", "compare", "evaluate", "main", "save", "show"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

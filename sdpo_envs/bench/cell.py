@@ -3,8 +3,8 @@
 import math
 from collections.abc import Callable
 
-from sdpo_envs.intervals import Estimate
-from sdpo_envs.standing import Need, Reach, Speedup
+from sdpo_envs.bench.intervals import Estimate
+from sdpo_envs.bench.standing import Need, Reach, Speedup
 
 NOTHING = "–"
 """Stands where nothing is known."""

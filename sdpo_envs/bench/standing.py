@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sdpo_envs.intervals import (
+from sdpo_envs.bench.intervals import (
     UNKNOWN,
     Bootstrap,
     Estimate,
@@ -19,7 +19,7 @@ from sdpo_envs.intervals import (
     median,
     paired_difference,
 )
-from sdpo_envs.learning import LearningCurve
+from sdpo_envs.bench.learning import LearningCurve
 
 FULL = 0.9
 """A run that ends before this share of what its algorithm's runs make in the median is short."""

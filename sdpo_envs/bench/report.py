@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sdpo_envs.cell import NOTHING, count, needed, rate, ratio, target, tokens
-from sdpo_envs.compare import Comparison
+from sdpo_envs.bench.cell import NOTHING, count, needed, rate, ratio, target, tokens
+from sdpo_envs.bench.compare import Comparison
+from sdpo_envs.bench.intervals import Estimate
+from sdpo_envs.bench.page import page
+from sdpo_envs.bench.standing import Reach, Standing
 from sdpo_envs.errors import require
-from sdpo_envs.intervals import Estimate
-from sdpo_envs.page import page
-from sdpo_envs.standing import Reach, Standing
 
 Values = Sequence[str | float]
 

@@ -10,7 +10,7 @@ from gymnasium.envs.registration import load_env_creator
 
 from sdpo_envs.core import Feedback, Verdict
 from sdpo_envs.errors import InfrastructureError, SettingError, TaskNotFound
-from sdpo_envs.row import Row, World, rows, worlds
+from sdpo_envs.record.row import Row, World, rows, worlds
 from sdpo_envs.vector import GroupEnv
 
 COLUMNS = ("outcome", "reward", "passed", "feedback", "reveals_answer")

@@ -7,12 +7,12 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from sdpo_envs.bench.intervals import Bootstrap, Floats
+from sdpo_envs.bench.scores import Scores, score
 from sdpo_envs.env import natural
 from sdpo_envs.errors import ActionError, SettingError, choose
-from sdpo_envs.intervals import Bootstrap, Floats
 from sdpo_envs.record import record
-from sdpo_envs.recording import Recording
-from sdpo_envs.scores import Scores, score
+from sdpo_envs.record.recording import Recording
 
 Message = Mapping[str, str]
 """A turn of a chat: its ``role``, system, user or assistant, and its ``content``."""
