@@ -85,14 +85,13 @@ def train(
     Raises:
         FileExistsError: `run` holds a run already, and `resume` was not asked for.
         FileNotFoundError: there is no run to resume.
-        SettingError: the run to resume was of another algorithm or other settings, or the number of tasks to test on
-            is no multiple of those that are played at once.
+        SettingError: the run to resume was of another algorithm or other settings; or as for `play_test`.
         InfrastructureError: in some step every attempt broke, every time, so there was nothing to learn from.
     """
     processes, optimizer = Processes(), make_optimizer(policy, settings)
     folder = Run(run, _config(algorithm, settings, told or {}), resume=resume, owner=processes.first)
-    state = _taken_up(folder, policy, algorithm, optimizer) if resume else None
-    metrics, timing, tests = (state.metrics, state.timing, state.tests) if state else ([], [], [])
+    state = _taken_up(folder, policy, algorithm, optimizer) if resume else State([], [], {}, {})
+    metrics, timing, tests = state.metrics, state.timing, state.tests
 
     def try_out(steps: int) -> None:
         if test is not None:
@@ -101,7 +100,7 @@ def train(
 
     with _progress(settings.steps if processes.first else 0) as progress:
         bar = progress.add_task("", total=settings.steps, completed=len(metrics), said="")
-        if state is None:
+        if not metrics:
             try_out(0)
         for step in range(len(metrics), settings.steps):
             row, seconds = train_step(policy, algorithm, envs, optimizer, settings, step, processes)
@@ -110,9 +109,8 @@ def train(
             folder.append("metrics.jsonl", metrics[-1:])
             folder.append("timing.jsonl", timing[-1:])
             progress.update(bar, advance=1, said=f"success {row['success_rate']:.2f}  loss {row['loss']:.4f}")
-            for words in fresh_warnings(metrics) if processes.first else ():
-                folder.warn(step + 1, words)
-                progress.console.print(f"[yellow]step {step + 1}[/]: {words}")
+            if processes.first:
+                _warn(folder, progress, metrics)
             if _is_due(step + 1, settings.test_every, settings.steps):
                 try_out(step + 1)
             if _is_due(step + 1, settings.checkpoint_every, settings.steps):
@@ -120,13 +118,20 @@ def train(
     return [{**row, **seconds} for row, seconds in zip(metrics, timing, strict=True)]
 
 
-def _taken_up(folder: Run, policy: Policy, algorithm: Algorithm, optimizer: torch.optim.Optimizer) -> State | None:
-    """Put everything back as it was at the last checkpoint, and return it; None if there is none."""
+def _taken_up(folder: Run, policy: Policy, algorithm: Algorithm, optimizer: torch.optim.Optimizer) -> State:
+    """Put everything back as it was at the last checkpoint, or the start if there is none, and return the state."""
     state = folder.load(policy)
-    if state is not None:
-        optimizer.load_state_dict(state.optimizer)
-        algorithm.restore(state.algorithm)
+    if state is None:
+        return State([], [], {}, {})
+    optimizer.load_state_dict(state.optimizer)
+    algorithm.restore(state.algorithm)
     return state
+
+
+def _warn(folder: Run, progress: Progress, metrics: Sequence[Metrics]) -> None:
+    for words in fresh_warnings(metrics):
+        folder.warn(len(metrics), words)
+        progress.console.print(f"[yellow]step {len(metrics)}[/]: {words}")
 
 
 def train_step(
