@@ -355,6 +355,19 @@ def test_a_copy_judges_what_it_expects_once(travel: Any) -> None:
     assert twin.sandbox.ran == 1
 
 
+def test_a_copy_judges_ahead_behind_the_wall_that_it_judges_behind() -> None:
+    ran: list[Program] = []  # a copy of the sandbox would share it
+
+    def answer(program: Program) -> list[Run]:
+        ran.append(program)
+        return unwalled(program)
+
+    twin = copy.deepcopy(env_of(FakeSandbox(answer)))
+    twin.expect([(twin.tasks[0], "return x,x,x,x")])
+    twin.judge(twin.tasks[0], "return x,x,x,x")
+    assert len(ran) == 1
+
+
 def test_copies_judge_behind_one_wall() -> None:
     env = env_of()
     twin = copy.deepcopy(env)
