@@ -101,7 +101,8 @@ def check_hostile_actions(env_id: str, **settings: Any) -> Iterator[str]:
         for (name, action), task in zip(HOSTILE_ACTIONS.items(), itertools.cycle(_some_tasks(env)), strict=False):
             verdict, feedback, reward = _attempt(env, task, action)
             _law(reward == 0.0 and not verdict.passed, f"an action of {name} must earn 0, not {reward}")
-            _law(bool(feedback.text), f"an action of {name} must get feedback")
+            silent = _bare(env).limit == 0
+            _law(silent or bool(feedback.text), f"an action of {name} must get feedback")
             _law(len(feedback.text) <= limit, f"feedback must keep its limit of {limit}, not {len(feedback.text)}")
             _law(_printable(feedback.text), f"feedback on {name} must be printable, not {feedback.text!r}")
         env.close()

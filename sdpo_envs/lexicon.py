@@ -128,10 +128,17 @@ def _distinct(
     count: int,
     taken: set[tuple[str, ...]],
 ) -> list[tuple[str, ...]]:
-    """Draw `count` requests unlike those `taken`, the chance of a guess at each between two bounds, and take them."""
+    """Draw `count` requests unlike those `taken`, the chance of a guess at each between two bounds, and take them.
+
+    Words are dealt from a deck, so that they come up about equally often.
+    """
     drawn: list[tuple[str, ...]] = []
+    deck: list[str] = []
     while len(drawn) < count:
-        words = _say(lexicon, rng, sizes)
+        size = 1 + int(rng.choice(len(sizes), p=sizes))
+        if len(deck) < size:
+            deck = rng.permutation([*lexicon]).tolist()
+        words, deck = tuple(deck[:size]), deck[size:]
         chance = math.prod(PRIOR[world[word]] for word in words)
         if tuple(sorted(words)) not in taken and chances[0] <= chance <= chances[1]:
             taken.add(tuple(sorted(words)))

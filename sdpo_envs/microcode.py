@@ -174,9 +174,12 @@ class BatchJudge:
             SandboxError: the wall broke.
             JudgeError: what runs behind the wall did.
         """
-        if (task.id, action) not in self._verdicts:
+        line = _submitted(action)
+        if not line:
+            return _failed(Outcome.MALFORMED, "There is no line of code.", task)
+        if (task.id, line) not in self._verdicts:
             self.judge([(task, action)])
-        return self._verdicts[task.id, action]
+        return self._verdicts[task.id, line]
 
     def judge(self, attempts: Sequence[tuple[Task, str]]) -> None:
         """Judge all submissions that are not known yet.
@@ -187,15 +190,14 @@ class BatchJudge:
         """
         if len(self._verdicts) > _REMEMBERED:
             self._verdicts.clear()
-        fresh = {(task.id, action): task for task, action in attempts if (task.id, action) not in self._verdicts}
-        lines = {known: _submitted(known[1]) for known in fresh}
-        judged = {known: task for known, task in fresh.items() if lines[known]}
-        for known in fresh.keys() - judged.keys():
-            self._verdicts[known] = _failed(Outcome.MALFORMED, "There is no line of code.", fresh[known])
-        if judged:
-            inputs = tuple(_question(task.answer, lines[known]) for known, task in judged.items())
+        lines = {(task.id, _submitted(action)): task for task, action in attempts}
+        fresh = {
+            (name, line): task for (name, line), task in lines.items() if line and (name, line) not in self._verdicts
+        }
+        if fresh:
+            inputs = tuple(_question(task.answer, line) for (_, line), task in fresh.items())
             program = Program({"main.py": source("oneliner")}, ("python", "main.py"), inputs, isolated=False)
-            for (known, task), run in zip(judged.items(), self._sandbox.run(program), strict=True):
+            for (known, task), run in zip(fresh.items(), self._sandbox.run(program), strict=True):
                 self._verdicts[known] = self._verdict(task, _answer(run))
 
     def _verdict(self, task: Task, given: list[list[str] | str] | str) -> Verdict:

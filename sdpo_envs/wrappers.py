@@ -76,13 +76,11 @@ class MultiAttempt(gymnasium.Wrapper[str, str, str, str], RecordConstructorArgs)
             del kept[0], self._earlier[0]
 
     def _prompt(self) -> str:
-        if not self._earlier:
-            return self._question
         if self.history == "feedback":
-            told = _EARLIER + "\n\n".join(feedback for _, feedback in self._earlier)
+            told = _heard("\n\n".join(text for _, text in self._earlier if text))
         else:
-            told = "\n\n".join(f"Your attempt:\n\n{action}\n\n{_EARLIER}{text}" for action, text in self._earlier)
-        return f"{self._question}\n\n{told}\n\n{_AGAIN}"
+            told = "".join(f"Your attempt:\n\n{action}\n\n{_heard(text)}" for action, text in self._earlier)
+        return f"{self._question}\n\n{told}{_AGAIN}" if told else self._question
 
     def _told(self, info: dict[str, Any]) -> dict[str, Any]:
         if self.history == "feedback":
@@ -90,5 +88,9 @@ class MultiAttempt(gymnasium.Wrapper[str, str, str, str], RecordConstructorArgs)
         messages = [{"role": "user", "content": self._question}]
         for action, text in self._earlier:
             messages.append({"role": "assistant", "content": action})
-            messages.append({"role": "user", "content": f"{_EARLIER}{text}\n\n{_AGAIN}"})
+            messages.append({"role": "user", "content": f"{_heard(text)}{_AGAIN}"})
         return {**info, "messages": tuple(messages)}
+
+
+def _heard(text: str) -> str:
+    return f"{_EARLIER}{text}\n\n" if text else ""
