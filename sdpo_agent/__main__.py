@@ -28,7 +28,7 @@ from sdpo_agent.probe import ProbeSettings, probe
 from sdpo_agent.processes import Processes
 from sdpo_agent.report import discovery_table, probe_table, save_discovery, save_probe
 from sdpo_agent.rollout import Sampler
-from sdpo_agent.run import saved_attempts
+from sdpo_agent.run import require_run, saved_attempts
 from sdpo_agent.sdpo import SDPOSettings
 from sdpo_agent.train import TrainSettings, train
 from sdpo_envs import GroupEnv, InfrastructureError, Recording, SdpoError, SettingError, record
@@ -74,6 +74,7 @@ class Train:
             "source": asdict(self.source),
             "tasks": self.tasks,
             "group_size": self.group_size,
+            "test_attempts": self.test_attempts,
         }
         with contextlib.ExitStack() as stack:
             envs = self.world.groups(self.tasks // processes.count, self.group_size)
@@ -82,7 +83,7 @@ class Train:
             test = self._test(processes)
             if test is not None:
                 stack.callback(test.close)
-            recording = self._recording()
+            recording = self._recording(processes)
             rows = train(
                 policy,
                 make_algorithm(policy, self.settings),
@@ -112,11 +113,20 @@ class Train:
             raise SettingError(f"{tasks} tasks to test on must be a multiple of the {processes.count} processes.")
         return world.groups(tasks // processes.count, self.test_attempts)
 
-    def _recording(self) -> Recording:
-        """Begin the recording, or go on where the last checkpoint was."""
+    def _recording(self, processes: Processes) -> Recording:
+        """Begin the recording, or go on where the last checkpoint was; one process does, and the others join in."""
+        if processes.first:
+            recording = self._own_recording()
+        processes.gather("there is a recording")
+        return recording if processes.first else Recording(self.run, resume=True)
+
+    def _own_recording(self) -> Recording:
         told = {"algorithm": self.name, "seed": self.loop.seed}
         if not self.resume:
-            return Recording(self.run, told=told)
+            rows = self.run / "attempts.jsonl"
+            killed = rows.exists() and not rows.stat().st_size  # before anything was attempted
+            return Recording(self.run, told=told, resume=killed)
+        require_run(self.run)
         attempts = saved_attempts(self.run)
         return Recording(self.run, told=told, resume=True, generations=-1 if attempts is None else attempts)
 

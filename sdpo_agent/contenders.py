@@ -4,6 +4,7 @@ Every contender of a sweep chooses among the same number of variants, on seeds t
 world, the policy, the tasks of every step and the draws of every attempt, as far as these follow from the seed.
 """
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ class Contender:
 
 _ON_POLICY = "--minibatches 1 --warmup-steps 0"
 _SLOW_TEACHER = "--teacher-rate 0.01"
+_OWN = ("tuning", "report")  # what a sweep writes beside the folders that have the names of contenders
 _RATES = ("3e-4", "6e-4", "1e-3", "2e-3")
 _BY_RATE = tuple(f"--learning-rate {rate}" for rate in _RATES)
 
@@ -66,11 +68,13 @@ def contenders(names: Sequence[str]) -> dict[str, Contender]:
     """Return the contenders of these names; ``"mine=sdpo --teacher frozen"`` makes one of a preset and flags.
 
     Raises:
-        SettingError: there is no such contender or preset, or two have one name.
+        SettingError: there is no such contender or preset, two have one name, or a name is none of a folder.
     """
     chosen: dict[str, Contender] = {}
     for each in names:
         name, made, command = each.partition("=")
+        if name in _OWN or not re.fullmatch(r"\w[\w.+-]*", name):
+            raise SettingError(f"{name!r} cannot be the name of a folder for runs; take letters and digits.")
         if name in chosen:
             raise SettingError(f"Two contenders are called {name!r}; name each differently.")
         if made:

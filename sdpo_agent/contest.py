@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 
 from sdpo_agent.contenders import Contender, contenders
-from sdpo_agent.jobs import Job, run_all
+from sdpo_agent.jobs import PROGRAM, Job, run_all
 from sdpo_agent.options import parse_settings
 from sdpo_envs import SettingError
 from sdpo_envs.bench import compare, save, show
@@ -58,7 +58,7 @@ class ContestSettings:
     max_tokens: int = 48
     """The longest action."""
     flags: str = ""
-    """More flags for all runs, such as "--reprompt.feedback never"."""
+    """More flags for all runs, such as --flags="--temperature 0.8", with the equals sign before the dashes."""
     at_once: int = 2
     """Runs side by side, one thread each."""
     run: Path = Path("runs/bench")
@@ -69,10 +69,16 @@ class ContestSettings:
             within(name, getattr(self, name), 1)
         within("tuning_seeds", self.tuning_seeds, 0)
         parse_settings(self.env_settings)
+        if self.test_settings:
+            parse_settings(self.test_settings, "--test-settings")
 
 
-def contest(settings: ContestSettings) -> None:
+def contest(settings: ContestSettings, program: Sequence[str] = PROGRAM) -> None:
     """Tune, train, compare; print the tables and write ``report/report.html``.
+
+    Args:
+        settings: See there.
+        program: What makes the runs.
 
     Raises:
         SettingError: a name is not known, algorithms have unlike numbers of variants, or what is in the folder was
@@ -80,15 +86,16 @@ def contest(settings: ContestSettings) -> None:
         InfrastructureError: a run failed.
     """
     known = contenders(settings.algorithms)
-    chosen = (
-        _tuned(known, settings) if settings.tuning_seeds else {name: each.commands()[0] for name, each in known.items()}
-    )
+    if settings.tuning_seeds:
+        chosen = _tuned(known, settings, program)
+    else:
+        chosen = {name: each.commands()[0] for name, each in known.items()}
     jobs = [
         _job(settings, name, chosen[name], seed, settings.run / name / str(seed))
         for seed, name in product(range(settings.seeds), known)
     ]
-    run_all(jobs, settings.at_once, "training")
-    found = compare([settings.run / name for name in known], baseline=next(iter(known)))
+    run_all(jobs, settings.at_once, "training", program)
+    found = compare([job.folder for job in jobs], baseline=next(iter(known)))
     show(found)
     save(found, settings.run / "report", title=f"{', '.join(known)} on {settings.env}", command=command(settings))
     Console().print(f"Written to {settings.run / 'report' / 'report.html'}", soft_wrap=True)
@@ -101,11 +108,14 @@ def command(settings: ContestSettings) -> str:
     for name in ContestSettings.__slots__:
         value = getattr(settings, name)
         if value != getattr(default, name):
-            words += [f"--{name.replace('_', '-')}", *(map(str, value) if isinstance(value, tuple) else [str(value)])]
+            flag = f"--{name.replace('_', '-')}"
+            words += [flag, *value] if isinstance(value, tuple) else [f"{flag}={value}"]
     return shlex.join(words)
 
 
-def _tuned(known: Mapping[str, Contender], settings: ContestSettings) -> dict[str, tuple[str, ...]]:
+def _tuned(
+    known: Mapping[str, Contender], settings: ContestSettings, program: Sequence[str]
+) -> dict[str, tuple[str, ...]]:
     """Run every variant on seeds of its own; return the command of each algorithm's best, and write it down."""
     counts = {name: len(each.variants) for name, each in known.items()}
     if len(set(counts.values())) > 1:
@@ -119,8 +129,8 @@ def _tuned(known: Mapping[str, Contender], settings: ContestSettings) -> dict[st
     jobs = [
         _job(settings, name, variants[name], seed, folder / name / str(seed)) for seed, name in product(seeds, variants)
     ]
-    run_all(jobs, settings.at_once, "tuning")
-    finals = {each.algorithm: each.final.value for each in compare([folder / name for name in variants]).standings}
+    run_all(jobs, settings.at_once, "tuning", program)
+    finals = {each.algorithm: each.final.value for each in compare([job.folder for job in jobs]).standings}
     chosen = {name: max(_of(name, counts[name]), key=lambda each: finals[each]) for name in known}
     told = [
         {"variant": name, "flags": shlex.join(each), "final": round(finals[name], 4), "chosen": name in chosen.values()}

@@ -17,10 +17,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sdpo_agent.run import saved_attempts
 from sdpo_envs import InfrastructureError, SettingError
 
+PROGRAM = (sys.executable, "-m", "sdpo_agent", "train")
+"""What makes a run of a command."""
+_BEGUN = "begun.json"
 _DONE = "done.json"
 _LOG = "log.txt"
 _LOG_LINES = 12
 _PAUSE_SECONDS = 0.5
+_ADVICE = "Name another folder for the sweep, or remove that one."
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +46,18 @@ class Job:
         """Whether it has been finished.
 
         Raises:
-            SettingError: another one was, in its folder.
+            SettingError: its folder holds another one, or something else.
         """
-        marker = self.folder / _DONE
-        if not marker.exists():
+        marker = next((each for name in (_DONE, _BEGUN) if (each := self.folder / name).exists()), None)
+        if marker is None:
+            if self.folder.exists() and any(self.folder.iterdir()):
+                raise SettingError(f"{self.folder} holds what no sweep has begun. {_ADVICE}")
             return False
         made = json.loads(marker.read_text(encoding="utf-8"))
-        if made != [*self.command]:
-            raise SettingError(
-                f"{self.folder} was made by `{shlex.join(made)}`, not by `{shlex.join(self.command)}`. "
-                f"Name another folder for the sweep, or remove that one."
-            )
-        return True
+        if made != [*self.command] and (marker.name == _DONE or saved_attempts(self.folder) is not None):
+            by, own = shlex.join(made), shlex.join(self.command)
+            raise SettingError(f"{self.folder} was made by `{by}`, not by `{own}`. {_ADVICE}")
+        return marker.name == _DONE
 
     @property
     def made(self) -> int:
@@ -61,13 +65,14 @@ class Job:
         path = self.folder / "metrics.jsonl"
         return self.steps if self.done else path.read_bytes().count(b"\n") if path.exists() else 0
 
-    def start(self) -> subprocess.Popen[bytes]:
-        """Begin it, or go on after its checkpoint."""
+    def start(self, program: Sequence[str] = PROGRAM) -> subprocess.Popen[bytes]:
+        """Begin it, or go on after its checkpoint; `program` takes the command."""
         resume = ("--resume",) if saved_attempts(self.folder) is not None else ()
         if not resume:
             shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "sdpo_agent", "train", *self.command, "--run", str(self.folder), *resume]
+        (self.folder / _BEGUN).write_text(json.dumps(self.command), encoding="utf-8")
+        command = [*program, *self.command, "--run", str(self.folder), *resume]
         quiet = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
         with (self.folder / _LOG).open("ab") as log:
             return subprocess.Popen(command, env={**os.environ, **quiet}, stdout=log, stderr=log)
@@ -81,21 +86,22 @@ class Job:
         if code:
             said = (self.folder / _LOG).read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]
             raise InfrastructureError(f"The run {self.folder} failed with exit code {code}:\n" + "\n".join(said))
-        (self.folder / _DONE).write_text(json.dumps(self.command), encoding="utf-8")
+        (self.folder / _BEGUN).rename(self.folder / _DONE)
         shutil.rmtree(self.folder / "checkpoint", ignore_errors=True)
 
 
-def run_all(jobs: Sequence[Job], at_once: int, title: str) -> None:
+def run_all(jobs: Sequence[Job], at_once: int, title: str, program: Sequence[str] = PROGRAM) -> None:
     """Make all runs that are not done; where one fails, or this is interrupted, end those that are under way.
 
     Args:
         jobs: The runs.
         at_once: How many side by side.
         title: Of the progress bar.
+        program: What takes their commands.
 
     Raises:
         InfrastructureError: a run failed; its last words are in the message.
-        SettingError: a folder holds another run.
+        SettingError: a folder holds another run, or something else.
     """
     waiting = [job for job in jobs if not job.done]
     running: dict[Job, subprocess.Popen[bytes]] = {}
@@ -104,7 +110,7 @@ def run_all(jobs: Sequence[Job], at_once: int, title: str) -> None:
             while waiting or running:
                 while waiting and len(running) < at_once:
                     job = waiting.pop(0)
-                    running[job] = job.start()
+                    running[job] = job.start(program)
                 time.sleep(_PAUSE_SECONDS)
                 for job in _ended(running):
                     job.finish(running.pop(job).returncode)

@@ -43,7 +43,8 @@ class World:
 
     def changed(self, settings: str) -> "World":
         """Return the world with other keywords for the environment, a JSON object, on top of its own."""
-        return World(self.env, json.dumps(parse_settings(self.env_settings) | parse_settings(settings)))
+        own, more = parse_settings(self.env_settings), parse_settings(settings, "--test-settings")
+        return World(self.env, json.dumps(own | more))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +107,8 @@ class Remote:
         return Server(self.model, self.url, key=self.key, limit=self.limit)
 
 
-def parse_settings(text: str) -> dict[str, Any]:
-    """Read keywords from a JSON object.
+def parse_settings(text: str, flag: str = "--env-settings") -> dict[str, Any]:
+    """Read keywords from the JSON object that `flag` gives.
 
     Raises:
         SettingError: it is not one.
@@ -115,7 +116,7 @@ def parse_settings(text: str) -> dict[str, Any]:
     try:
         settings = json.loads(text)
     except json.JSONDecodeError as error:
-        raise SettingError(f"--env-settings must be a JSON object, not {text!r}: {error}") from error
+        raise SettingError(f"{flag} must be a JSON object, not {text!r}: {error}") from error
     if not isinstance(settings, dict):
-        raise SettingError(f"--env-settings must be a JSON object, not {text!r}.")
+        raise SettingError(f"{flag} must be a JSON object, not {text!r}.")
     return cast(dict[str, Any], settings)

@@ -71,7 +71,7 @@ def collect(
         for slot, turn in zip(running, written, strict=True):
             actions[slot], tokens[slot] = turn.action, len(turn.token_ids)
             episodes[slot].turns += (turn,)
-        if isinstance(envs, RecordedGroups):
+        if isinstance(envs, RecordedGroups) and any(tokens):  # a server knows none
             envs.tell(tokens)
         observations, rewards, terminations, truncations, infos = envs.step(actions)
         for slot, episode in enumerate(episodes):

@@ -23,6 +23,7 @@ from sdpo_envs import SettingError
 Metrics = dict[str, float]
 FREE = dict.fromkeys(("steps", "attempts", "checkpoint_every", "test_every", "microbatch", "retries"))
 """What may change when a run is resumed."""
+_CONFIG = "config.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +65,11 @@ class Run:
         self.owner = owner
         if not owner:
             return
-        path = self.folder / "config.json"
+        path = self.folder / _CONFIG
         if not resume and path.exists():
             raise FileExistsError(f"{self.folder} already holds a run. Name another folder, or resume it.")
-        if resume and not path.exists():
-            raise FileNotFoundError(f"{self.folder} holds no run to resume. Start one there without resume.")
+        if resume:
+            require_run(self.folder)
         plain = json.loads(json.dumps(config, default=str))
         if resume:
             _require_same(json.loads(path.read_text(encoding="utf-8")), plain, self.folder)
@@ -138,6 +139,12 @@ class Run:
             folder.rename(old)
         fresh.rename(folder)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def require_run(folder: str | Path) -> None:
+    """Raise FileNotFoundError if there is no run to resume in `folder`."""
+    if not (Path(folder) / _CONFIG).exists():
+        raise FileNotFoundError(f"{folder} holds no run to resume. Start one there without resume.")
 
 
 def saved_attempts(folder: str | Path) -> int | None:

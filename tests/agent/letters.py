@@ -31,6 +31,16 @@ class Say(JudgedEnv):
         return judge(task, action)
 
 
+class SayHalf(Say):
+    """Three of the letters, or for a test the others; which ones is a matter of the world."""
+
+    def __init__(self, world: int = 0, split: str = "train", **settings: object) -> None:
+        super().__init__(**settings)
+        start = 0 if split == "train" else 3
+        self.tasks = [TASKS[(world + start + number) % 6] for number in range(3)]
+        self._index = {task.id: number for number, task in enumerate(self.tasks)}
+
+
 class SayTwice(Say):
     """Two turns: the first is not judged."""
 
@@ -56,3 +66,6 @@ class SayEven(JudgedEnv):
 
 
 gymnasium.register("agent-test/Say-v0", entry_point=Say, vector_entry_point=functools.partial(GroupEnv, Say))
+gymnasium.register(
+    "agent-test/SayHalf-v0", entry_point=SayHalf, vector_entry_point=functools.partial(GroupEnv, SayHalf)
+)

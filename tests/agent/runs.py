@@ -1,7 +1,10 @@
 """Small runs for tests that kill them, or spread them over processes. A script: ``python runs.py COMMAND ...``.
 
 ``share FOLDER KIND ...``: of each kind, make one run whole and resume another; under torchrun, this process's share.
-``kill FOLDER KIND ...``: of each kind, make one run whole, and another that is killed over and over; tell what differs.
+``kill FOLDER KIND ...``: of each kind, make one recorded run whole, and another that is killed over and over; tell what
+differs.
+``once FOLDER``: kill a recorded run at each operation on files, once, and resume it; tell after which it differs.
+``call FOLDER ARGUMENTS``: do as ``python -m sdpo_agent`` with a JSON list; torchrun takes a bare ``--run`` for its own.
 ``save FOLDER``: kill a process at each operation on files while it writes a checkpoint; tell what was left.
 
 Processes are forked, since importing takes longer than all the rest.
@@ -24,17 +27,21 @@ from tiny import sharpen
 from torch import Tensor
 
 from sdpo_agent import GRPO, SDPO, Algorithm, GRPOSettings, Policy, SDPOSettings, TrainSettings, train
+from sdpo_agent.__main__ import Train, parse
 from sdpo_agent.learn import make_optimizer
 from sdpo_agent.processes import Processes
 from sdpo_agent.run import Run, State
-from sdpo_envs import GroupEnv
+from sdpo_envs import GroupEnv, record
 
 STEPS = 6
+SAME = ("metrics.jsonl", "tests.jsonl", "attempts.jsonl", "recording.json")
+"""Files that are the same to the byte however often a recorded run was interrupted."""
 
 
 def settings(**changes: Any) -> TrainSettings:
-    """Two optimizer steps per training step, and a checkpoint after every second."""
+    """Two optimizer steps and a test per training step, and a checkpoint after every second."""
     small: dict[str, Any] = {"steps": STEPS, "checkpoint_every": 2, "minibatches": 2, "max_tokens": 3, "seed": 13}
+    small["test_every"] = 1
     return TrainSettings(**{**small, "learning_rate": 1e-3, "warmup_steps": 2, **changes})
 
 
@@ -51,14 +58,18 @@ def begin(kind: str) -> tuple[Policy, Algorithm]:
     return policy, SDPO(policy, SDPOSettings(teacher=teacher, teacher_rate=0.1, policy_share=share, top_k=20))
 
 
-def play(kind: str, folder: Path, resume: bool | None = None, **changes: Any) -> None:
-    """Begin or resume a run of four groups, and keep what it ends with."""
+def play(kind: str, folder: Path, resume: bool | None = None, recorded: bool = False, **changes: Any) -> None:
+    """Begin or resume a run of four groups that is tested at six tasks, and keep what it ends with."""
     processes = Processes()
     policy, algorithm = begin(kind)
-    envs = GroupEnv(SayEven, num_envs=12 // processes.count, group_size=3)
+    envs: Any = GroupEnv(SayEven, num_envs=12 // processes.count, group_size=3)
+    test: Any = GroupEnv(SayEven, num_envs=6 // processes.count, group_size=1)
     resume = (folder / "config.json").exists() if resume is None else resume
     loop = settings(**{"batches": 3 if kind == "dynamic" else 1, **changes})
-    train(policy, algorithm, envs, loop, folder, resume=resume)
+    if recorded:
+        recording = Train(run=folder, resume=resume)._recording(processes)
+        envs, test = record(envs, recording), record(test, recording, phase="test")
+    train(policy, algorithm, envs, loop, folder, test=test, resume=resume)
     ended = {"policy": [weight.detach() for weight in policy.trainable()], "algorithm": dict(algorithm.state())}
     torch.save(ended, folder.parent / f"{folder.name}-{processes.rank}.pt")
 
@@ -160,7 +171,7 @@ def kill(folder: Path, kinds: list[str]) -> dict[str, Any]:
     for number, kind in enumerate(kinds):
         dice, whole, broken = random.Random(number), folder / kind / "whole", folder / kind / "broken"
         start = time.monotonic()
-        assert forked(lambda kind=kind, whole=whole: play(kind, whole))
+        assert forked(lambda kind=kind, whole=whole: play(kind, whole, recorded=True))
         seconds = time.monotonic() - start
         kills = {"clock": 0, "file": 0}
         for turn in range(10):
@@ -168,18 +179,18 @@ def kill(folder: Path, kinds: list[str]) -> dict[str, Any]:
             when: dict[str, Any] = {"kill_at": dice.randint(1, 45)}
             if by == "clock":
                 when = {"kill_after": dice.uniform(0.1, 0.7) * seconds}
-            if forked(lambda kind=kind, broken=broken: play(kind, broken), **when):
+            if forked(lambda kind=kind, broken=broken: play(kind, broken, recorded=True), **when):
                 break
             kills[by] += 1
         else:
-            assert forked(lambda kind=kind, broken=broken: play(kind, broken))
+            assert forked(lambda kind=kind, broken=broken: play(kind, broken, recorded=True))
         ends = [torch.load(each.parent / f"{each.name}-0.pt") for each in (whole, broken)]
         states = [torch.load(each / "checkpoint" / "state.pt") for each in (whole, broken)]
         for state in states:
             del state["timing"]
         told[kind] = {
             **kills,
-            "metrics": (whole / "metrics.jsonl").read_bytes() == (broken / "metrics.jsonl").read_bytes(),
+            **{name: (whole / name).read_bytes() == (broken / name).read_bytes() for name in SAME},
             "rows": len((broken / "metrics.jsonl").read_text().splitlines()),
             "warnings": warnings(whole) == warnings(broken),
             "ends": same(*ends),
@@ -187,6 +198,23 @@ def kill(folder: Path, kinds: list[str]) -> dict[str, Any]:
             "files": sorted(path.name for path in broken.iterdir()) == sorted(path.name for path in whole.iterdir()),
         }
     return told
+
+
+def once(folder: Path) -> dict[str, Any]:
+    """See the top."""
+    short = {"steps": 2, "checkpoint_every": 1}
+    assert forked(lambda: play("grpo", folder / "whole", recorded=True, **short))
+    wrong, at, done, unbegun = [], 0, False, 0
+    while not done:
+        at += 1
+        broken = folder / f"killed-{at}"
+        done = forked(lambda broken=broken: play("grpo", broken, recorded=True, **short), kill_at=at)
+        unbegun += broken.exists() and not (broken / "config.json").exists()
+        assert forked(lambda broken=broken: play("grpo", broken, recorded=True, **short))
+        same = [(broken / name).read_bytes() == (folder / "whole" / name).read_bytes() for name in SAME]
+        if not all(same):
+            wrong.append([at, *same])
+    return {"kills": at - 1, "unbegun": unbegun, "wrong": wrong}
 
 
 def warnings(folder: Path) -> str:
@@ -255,12 +283,14 @@ def save(folder: Path) -> dict[str, Any]:
 def main(command: str, folder: str, *more: str) -> None:
     torch.set_num_threads(1)
     path = Path(folder)
-    if command == "share":
+    if command == "call":
+        parse([*json.loads(more[0]), "--run", folder])()
+    elif command == "share":
         share(path, list(more))
     elif command == "kill":
         print(json.dumps(kill(path, list(more))))
     else:
-        print(json.dumps(save(path)))
+        print(json.dumps(once(path) if command == "once" else save(path)))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,14 @@
 """The command line: what it offers, what it writes, and how it ends."""
 
+import contextlib
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,10 +18,12 @@ from typing import Any, ClassVar
 
 import pytest
 import riddles
+from letters import Say
 from riddles import HARD
 
 from sdpo_agent import PRESETS, Policy
 from sdpo_agent.__main__ import main
+from sdpo_envs import GroupEnv, Recording, record
 
 assert riddles  # registers its environments
 # Of peft and of the transformers library, whose names change with version 6.
@@ -88,7 +94,12 @@ def config(folder: Path) -> dict[str, Any]:
 def test_the_commands_are_told(command: Command) -> None:
     ended = command("--help")
     assert ended.code == 0
-    for said in ("train Train a policy", "discover Attempt hard tasks", "probe Tell, before any training"):
+    for said in (
+        "train Train a policy",
+        "discover Attempt hard tasks",
+        "probe Tell, before any training",
+        "bench Tune algorithms alike",
+    ):
         assert said in ended.out
 
 
@@ -102,9 +113,11 @@ def test_every_preset_is_told_with_what_it_is(command: Command) -> None:
 @pytest.mark.parametrize(
     ("commands", "flags"),
     [
+        (("train", "sdpo"), ("--name", "--test-settings", "--test-attempts", "--test-every", "--context")),
         (("train", "sdpo"), ("--alpha", "--reprompt.feedback", "--gradient.clip-high", "--learning-rate", "--resume")),
         (("train", "grpo"), ("--gradient.clip-high", "--kl", "--aggregate", "--steps", "--lora-rank")),
         (("discover",), ("--ways", "--play-on", "--attempts", "--sdpo.alpha", "--url", "--task-ids")),
+        (("bench",), ("--algorithms", "--seeds", "--tuning-seeds", "--at-once", "--world", "--flags", "--run")),
         (("probe",), ("--at-once", "--tasks", "--temperature", "--url", "--policy")),
     ],
 )
@@ -172,6 +185,158 @@ def test_adapters_narrow_numbers_and_recomputation_work_together(command: Comman
     (row,) = rows(tmp_path / "run" / "metrics.jsonl")
     assert row["optimizer_steps"] == 1
     assert command(*TRAIN[:-1], "2", *flags, "--resume").code == 0
+
+
+# --- train, tested and recorded
+
+HALF = ("--env", "letters:agent-test/SayHalf-v0", "--max-tokens", "4", "--learning-rate", "1e-3", "--warmup-steps", "0")
+TESTED = (
+    *HALF,
+    "--test-settings",
+    '{"split": "test"}',
+    "--tasks",
+    "2",
+    "--group-size",
+    "4",
+    "--checkpoint-every",
+    "20",
+)
+SAME = ("metrics.jsonl", "tests.jsonl", "attempts.jsonl", "recording.json")
+
+
+def lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def killed(until: Callable[[], bool], *arguments: str) -> None:
+    """Run a command in a process of its own, and kill it as soon as that is so."""
+    here = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(riddles.__file__).parent)}
+    with subprocess.Popen(
+        [sys.executable, "-m", "sdpo_agent", *arguments], env=here, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        deadline = time.monotonic() + 200
+        while not until() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.002)
+        process.kill()
+        said, _ = process.communicate()
+    assert process.returncode == -signal.SIGKILL, said.decode()
+
+
+def test_a_run_that_is_killed_goes_on_as_if_nothing_had_been(command: Command, warm: str, tmp_path: Path) -> None:
+    train = ("train", "sdpo", *TESTED, "--policy", warm, "--steps", "50", "--test-every", "3")
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert command(*train, "--run", str(whole)).code == 0
+
+    killed(lambda: lines(broken / "metrics.jsonl") > 4, *train, "--run", str(broken))
+    assert not (broken / "checkpoint").exists()
+    assert 4 < lines(broken / "metrics.jsonl") < 20
+    killed(lambda: lines(broken / "metrics.jsonl") > 24, *train, "--run", str(broken), "--resume")
+    assert (broken / "checkpoint").exists()
+    assert 24 < lines(broken / "metrics.jsonl") < 40
+    assert command(*train, "--run", str(broken), "--resume").code == 0
+    for name in SAME:
+        assert (broken / name).read_bytes() == (whole / name).read_bytes(), name
+    assert [row["step"] for row in rows(broken / "tests.jsonl")] == [*range(0, 50, 3), 50]
+    assert lines(broken / "attempts.jsonl") == 50 * 8 + 18 * 6
+
+
+def test_every_run_is_recorded(command: Command, warm: str, tmp_path: Path) -> None:
+    world = ("--env-settings", '{"world": 2, "split": "train"}', "--test-attempts", "3")
+    train = ("train", "grpo", *TESTED, *world, "--policy", warm, "--steps", "3", "--test-every", "2", "--seed", "7")
+    assert command(*train, "--run", str(tmp_path / "run")).code == 0
+    assert command(*train, "--name", "mine", "--run", str(tmp_path / "named")).code == 0
+    recording = json.loads((tmp_path / "run" / "recording.json").read_text())
+    assert recording["told"] == {"algorithm": "grpo", "seed": 7}
+    assert {phase: each["settings"] for phase, each in recording["phases"].items()} == {
+        "train": {"world": 2, "split": "train"},
+        "test": {"world": 2, "split": "test"},
+    }
+    assert json.loads((tmp_path / "named" / "recording.json").read_text())["told"]["algorithm"] == "mine"
+    attempts = rows(tmp_path / "run" / "attempts.jsonl")
+    phases = [(row["phase"], row["generations"]) for row in attempts]
+    for phase, generations, count in (("test", 0, 9), ("train", 0, 8), ("test", 16, 9), ("test", 24, 9)):
+        assert phases.count((phase, generations)) == count
+    tasks = {phase: {row["task"] for row in attempts if row["phase"] == phase} for phase in ("train", "test")}
+    assert tasks == {"train": {"say/c", "say/d", "say/e"}, "test": {"say/f", "say/a", "say/b"}}
+    tests = rows(tmp_path / "run" / "tests.jsonl")
+    assert [(row["step"], row["attempts"]) for row in tests] == [(0, 9), (2, 9), (3, 9)]
+    assert config(tmp_path / "run")["test_attempts"] == 3
+
+
+def test_without_settings_for_it_there_is_no_test(command: Command, warm: str, tmp_path: Path) -> None:
+    train = ("train", "grpo", *HALF, *TINY, "--policy", warm)
+    assert command(*train, "--run", str(tmp_path / "run")).code == 0
+    assert not (tmp_path / "run" / "tests.jsonl").exists()
+    assert list(json.loads((tmp_path / "run" / "recording.json").read_text())["phases"]) == ["train"]
+
+
+def test_a_run_is_not_resumed_as_another(command: Command, warm: str, tmp_path: Path) -> None:
+    train = ("train", "grpo", *TESTED, "--policy", warm, "--run", str(tmp_path / "run"))
+    assert command(*train, "--steps", "1").code == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    for changes, words in (
+        (("--name", "mine"), "was told algorithm='grpo', not 'mine'"),
+        (("--seed", "3"), "was told seed=0, not 3"),
+        (("--test-settings", '{"split": "test", "world": 1}'), "'test' was begun in"),
+        (("--test-attempts", "3"), "begun with the test_attempts 2, not 3"),
+    ):
+        ended = command(*train, "--steps", "2", *changes, "--resume")
+        assert (ended.code, words in ended.err) == (1, True), ended.err
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+
+
+def test_what_is_not_there_is_not_resumed_and_then_begun(command: Command, warm: str, tmp_path: Path) -> None:
+    train = ("train", "grpo", *HALF, *TINY, "--policy", warm, "--run", str(tmp_path / "run"))
+    ended = command(*train, "--resume")
+    assert (ended.code, "run holds no run to resume. Start one there without resume." in ended.err) == (1, True)
+    assert not (tmp_path / "run").exists()
+    Recording(tmp_path / "run", told={"algorithm": "grpo", "seed": 0})  # and there it was killed
+    ended = command(*train, "--resume")
+    assert (ended.code, "holds no run to resume. Start one there without" in ended.err) == (1, True)
+    assert command(*train).code == 0
+    assert lines(tmp_path / "run" / "attempts.jsonl") == 4
+
+
+def test_a_recording_of_another_loop_is_left_alone(command: Command, warm: str, tmp_path: Path) -> None:
+    with contextlib.closing(
+        record(GroupEnv(Say, 2, 2), tmp_path / "run", told={"algorithm": "grpo", "seed": 0})
+    ) as envs:
+        envs.reset(seed=0)
+        envs.step(["a", "b"])
+    before = (tmp_path / "run" / "attempts.jsonl").read_bytes()
+    train = ("train", "grpo", *HALF, *TINY, "--policy", warm, "--run", str(tmp_path / "run"))
+    for more in ((), ("--resume",)):
+        assert command(*train, *more).code == 1
+    assert (tmp_path / "run" / "attempts.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("split=test", "SettingError: --test-settings must be a JSON object, not 'split=test'"),
+        ('{"splt": "test"}', "splt"),
+    ],
+)
+def test_a_test_that_makes_no_sense_is_refused(
+    command: Command, warm: str, tmp_path: Path, settings: str, message: str
+) -> None:
+    train = ("train", "grpo", *HALF, *TINY, "--policy", warm, "--run", str(tmp_path / "run"))
+    if "{" in settings:
+        with pytest.raises(TypeError, match=message):
+            command(*train, "--test-settings", settings)
+    else:
+        ended = command(*train, "--test-settings", settings)
+        assert (ended.code, message in ended.err) == (1, True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_tasks_of_a_test_are_shared_among_processes_or_refused(
+    command: Command, warm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sdpo_agent.__main__.Processes", lambda: SimpleNamespace(count=2, first=True))
+    ended = command("train", "grpo", *TESTED, "--policy", warm)
+    message = "3 tasks to test on must be a multiple of the 2 processes"
+    assert (ended.code, message in ended.err) == (1, True)
 
 
 # --- discover

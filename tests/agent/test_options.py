@@ -88,6 +88,24 @@ def test_settings_are_read(settings: dict[str, Any]) -> None:
     assert parse_settings(json.dumps(settings)) == settings
 
 
+def test_a_world_is_changed_by_keywords_on_top_of_its_own() -> None:
+    world = World(SCIENCE, '{"domain": "physics", "split": "train", "reveal": true}')
+    changed = world.changed('{"split": "test", "limit": 7}')
+    assert changed.env == SCIENCE
+    assert json.loads(changed.env_settings) == {"domain": "physics", "split": "test", "reveal": True, "limit": 7}
+    assert json.loads(world.env_settings)["split"] == "train"
+    assert json.loads(world.changed("{}").env_settings) == json.loads(world.env_settings)
+    ids = [each.groups(1, 1).task_ids for each in (world, world.changed('{"split": "test"}'))]
+    assert not {*ids[0]} & {*ids[1]}
+
+
+def test_the_flag_that_is_wrong_is_named() -> None:
+    with pytest.raises(SettingError, match=r"--test-settings must be a JSON object, not 'split=test'"):
+        World(SCIENCE).changed("split=test")
+    with pytest.raises(SettingError, match=r"--env-settings must be a JSON object, not '\[1\]'"):
+        World(SCIENCE, "[1]").changed("{}")
+
+
 # --- the policy
 
 
@@ -119,6 +137,28 @@ def test_a_policy_is_loaded_from_a_folder(tmp_path: Path, capsys: pytest.Capture
     assert torch.equal(weights[0], weights[1].to(torch.bfloat16))
     assert policy.autocast is torch.bfloat16
     assert policy.recompute
+
+
+@pytest.mark.parametrize("lora_rank", [0, 2])
+def test_what_it_reads_can_be_bounded_but_not_stretched(tmp_path: Path, lora_rank: int) -> None:
+    if lora_rank:
+        pytest.importorskip("peft")
+    Policy.small(hidden=16, layers=1, heads=2, max_positions=100).save(tmp_path)
+    least = len(Policy.load(tmp_path).chat.context_ids(Conversation("a"))) + 1
+    for context, expected in ((None, 100), (least, least), (99, 99), (101, 100)):
+        policy = Source(str(tmp_path), context=context, lora_rank=lora_rank).load(prompts(), 0)
+        assert policy.max_positions == expected
+        assert policy.fits(Conversation("a"), expected - least + 1)
+        assert not policy.fits(Conversation("a"), expected - least + 2)
+
+
+def test_micro_is_the_policy_that_comes_with_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    saved = Policy.small(hidden=16, layers=1, heads=2, seed=3)
+    saved.save(tmp_path / "tasks" / "micro" / "policy")
+    monkeypatch.setattr("sdpo_agent.options.bundled", tmp_path.joinpath)
+    policy = Source("micro").load(prompts(), 0)
+    weights = [next(iter(each.model.parameters())) for each in (policy, saved)]
+    assert torch.equal(*weights)
 
 
 def test_adapters_are_put_on_and_they_alone_are_trained() -> None:

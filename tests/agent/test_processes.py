@@ -13,6 +13,7 @@ import runs
 import torch
 from torch import Tensor
 
+from sdpo_agent.__main__ import parse
 from sdpo_agent.processes import Processes
 
 KINDS = ("grpo", "kl", "ema", "lora-ema", "hybrid")
@@ -41,8 +42,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return one, two
 
 
-def rows(folder: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+def rows(folder: Path, name: str = "metrics.jsonl") -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / name).read_text().splitlines()]
 
 
 def ended(folder: Path, name: str) -> dict[str, Any]:
@@ -65,6 +66,16 @@ def test_two_tell_what_one_tells(folders: tuple[Path, Path], kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_two_test_what_one_tests(folders: tuple[Path, Path], kind: str) -> None:
+    one, two = (rows(folder / kind / "whole", "tests.jsonl") for folder in folders)
+    assert [row["step"] for row in two] == list(range(runs.STEPS + 1))
+    for mine, theirs in zip(one, two, strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-5, abs=1e-6)
+    assert {row["attempts"] for row in two} == {6}
+    assert len({row["entropy_estimate"] for row in two}) == len(two)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_two_learn_what_one_learns(folders: tuple[Path, Path], kind: str) -> None:
     one, two = (ended(folder / kind, "whole-0.pt") for folder in folders)
     torch.testing.assert_close(flat(two["policy"]), flat(one["policy"]), rtol=1e-5, atol=1e-5)
@@ -83,8 +94,9 @@ def test_both_hold_the_same_policy_and_the_same_teacher(folders: tuple[Path, Pat
 @pytest.mark.parametrize("kind", ALL)
 def test_two_that_resume_repeat_two_that_were_not_interrupted(folders: tuple[Path, Path], kind: str) -> None:
     folder = folders[1] / kind
-    whole, parts = ((folder / name / "metrics.jsonl").read_bytes() for name in ("whole", "parts"))
-    assert whole == parts
+    for file in ("metrics.jsonl", "tests.jsonl"):
+        whole, parts = ((folder / name / file).read_bytes() for name in ("whole", "parts"))
+        assert whole == parts
     for rank in (0, 1):
         assert runs.same(ended(folder, f"whole-{rank}.pt"), ended(folder, f"parts-{rank}.pt"))
 
@@ -95,6 +107,35 @@ def test_two_play_on_until_both_have_enough_to_learn_from(folders: tuple[Path, P
     assert {row["taught_share"] for row in told} == {1}
     assert {row["attempts"] for row in told} <= {12, 24, 36}
     assert max(row["attempts"] for row in told) > 12
+
+
+def test_two_begin_one_recording_and_go_on_with_it(tmp_path: Path) -> None:
+    """From the command line; each plays its share of every batch and of every test, and the first opens the files."""
+    policy = runs.begin("grpo")[0]
+    policy.save(tmp_path / "policy")
+    world = ("--env", "letters:agent-test/Say-v0", "--test-settings", "{}", "--test-attempts", "1", "--test-every", "1")
+    size = ("--tasks", "4", "--group-size", "3", "--max-tokens", "3", "--checkpoint-every", "1")
+    command = ("train", "grpo", *world, *size, "--policy", str(tmp_path / "policy"))
+    one, two = tmp_path / "one", tmp_path / "two"
+    parse([*command, "--steps", "3", "--run", str(one)])()
+    for more in (("--steps", "2"), ("--steps", "3", "--resume")):
+        launched(runs.__file__, "call", str(two), json.dumps([*command, *more]))
+
+    def attempts(folder: Path, phase: str) -> list[list[str]]:
+        """Of each training step, or of each test, what was written; whichever process was faster."""
+        found = [
+            json.dumps([row["task"], row["actions"]]) for row in rows(folder, "attempts.jsonl") if row["phase"] == phase
+        ]
+        size = 12 if phase == "train" else 6
+        return [sorted(found[start : start + size]) for start in range(0, len(found), size)]
+
+    assert [len(attempts(two, phase)) for phase in ("train", "test")] == [3, 4]
+    for phase in ("train", "test"):
+        assert attempts(two, phase) == attempts(one, phase)
+    for mine, theirs in zip(rows(one, "tests.jsonl"), rows(two, "tests.jsonl"), strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-5, abs=1e-6)
+    generations = {row["generations"] for row in rows(two, "attempts.jsonl") if row["phase"] == "test"}
+    assert generations == {0, 12, 24, 36}
 
 
 def test_in_some_mini_batch_one_of_them_had_nothing_to_learn() -> None:

@@ -3,9 +3,11 @@
 import dataclasses
 import functools
 import itertools
+import json
 import math
 import random
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ import torch
 from letters import LETTERS, TASKS, Say, SayTwice
 
 from sdpo_agent import Conversation, Group, Policy, Turn, collect
-from sdpo_envs import FeedbackEnv, GroupEnv, JudgedEnv, JudgeError, Outcome, SettingError, Task, Verdict
+from sdpo_envs import FeedbackEnv, GroupEnv, JudgedEnv, JudgeError, Outcome, SettingError, Task, Verdict, record
 from sdpo_envs.env import Step
 
 play = functools.partial(collect, max_tokens=4)
@@ -393,3 +395,56 @@ def test_any_whole_numbers_are_seeds(envs: GroupEnv, seeds: Any) -> None:
 def test_one_seed_too_few_is_an_error(envs: GroupEnv) -> None:
     with pytest.raises(SettingError, match="6 values"):
         play(envs, scripted(["a"] * 24), seeds=range(5))
+
+
+# --- recorded
+
+
+def written(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "attempts.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("history", ["observation", "conversation"])
+def test_recorded_groups_are_played_as_others_and_told_of_tokens(policy: Policy, tmp_path: Path, history: Any) -> None:
+    plain, recorded = (GroupEnv(SayTwice, num_envs=8, group_size=4) for _ in range(2))
+    groups = play(plain, policy, seeds=[3, 4], history=history)
+    assert play(record(recorded, tmp_path), policy, seeds=[3, 4], history=history) == groups
+    attempts = [attempt for group in groups for attempt in group.attempts]
+    for row, attempt in zip(written(tmp_path), attempts, strict=True):
+        assert row["tokens"] == sum(len(turn.token_ids) for turn in attempt.turns)
+        assert row["actions"] == [turn.action for turn in attempt.turns]
+        assert row["passed"] == attempt.passed
+
+
+def test_tokens_are_those_of_one_s_own_turns_where_others_play_on(tmp_path: Path) -> None:
+    class Counted(Parrot):
+        """Its actions have as many tokens as its number of writing, and more in later slots."""
+
+        def write(self, conversations: Sequence[Conversation], **settings: Any) -> list[Turn]:
+            turns = super().write(conversations, **settings)
+            sizes = range(len(self.asked), len(self.asked) + len(turns))
+            return [
+                dataclasses.replace(turn, token_ids=(1,) * size, logprobs=(0.0,) * size)
+                for turn, size in zip(turns, sizes, strict=True)
+            ]
+
+    lengths = iter(["3", "1", "2", "3"])
+    parrot = Counted(lambda conversation, seed: next(lengths, "on"))
+    play(record(GroupEnv(Stairs, num_envs=4, group_size=2), tmp_path), parrot)
+    # First all write 1, 2, 3 and 4 tokens; then the slots 0, 2 and 3 write 2, 3 and 4; then 0 and 3 write 3 and 4.
+    assert [row["tokens"] for row in written(tmp_path)] == [1 + 2 + 3, 2, 3 + 3, 4 + 4 + 4]
+    assert [len(row["actions"]) for row in written(tmp_path)] == [3, 1, 2, 3]
+
+
+def test_a_sampler_that_knows_no_tokens_tells_of_none(tmp_path: Path) -> None:
+    play(record(GroupEnv(Say, num_envs=2, group_size=2), tmp_path), scripted(["a", "b"]), task_ids=["say/a"])
+    assert [(row["passed"], row["tokens"]) for row in written(tmp_path)] == [(True, None), (False, None)]
+
+
+def test_recorded_groups_are_played_again_and_again(policy: Policy, tmp_path: Path) -> None:
+    envs = record(GroupEnv(Say, num_envs=4, group_size=2), tmp_path)
+    assert (envs.num_envs, envs.num_groups, envs.group_size) == (4, 2, 2)
+    play(envs, policy)
+    play(envs, policy)
+    assert [row["group"] for row in written(tmp_path)] == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert all(row["tokens"] > 0 for row in written(tmp_path))

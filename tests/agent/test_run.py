@@ -15,7 +15,7 @@ from byhand import weights_of
 from letters import Say
 
 from sdpo_agent import GRPO, SDPO, Algorithm, GRPOSettings, Policy, SDPOSettings, TrainSettings, train
-from sdpo_agent.run import Run, State
+from sdpo_agent.run import Run, State, require_run, saved_attempts
 from sdpo_envs import GroupEnv, InfrastructureError, SettingError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # of peft
@@ -42,11 +42,18 @@ def test_a_run_that_is_killed_over_and_over_is_the_same_to_the_last_bit(tmp_path
     told = ran("kill", str(tmp_path), "grpo", "kl", "ema", "trust-region", "lora-ema", "dynamic")
     assert len(told) == 6
     for kind, found in told.items():
-        for name in ("metrics", "warnings", "ends", "states", "files"):
+        for name in (*runs.SAME, "warnings", "ends", "states", "files"):
             assert found[name] is True, (kind, name, found)
         assert found["rows"] == runs.STEPS
     assert sum(found["clock"] for found in told.values()) >= 6
     assert sum(found["file"] for found in told.values()) >= 6
+
+
+def test_a_run_that_is_killed_at_any_operation_on_files_goes_on(tmp_path: Path) -> None:
+    told = ran("once", str(tmp_path))
+    assert told["wrong"] == []
+    assert told["kills"] > 40
+    assert told["unbegun"] > 3  # there was a recording, or part of one, and no run
 
 
 def test_a_checkpoint_that_is_killed_at_any_operation_is_the_old_or_the_new(tmp_path: Path) -> None:
@@ -79,7 +86,8 @@ def broken(whole: tuple[Path, Path], tmp_path: Path) -> Path:
 
 def assert_goes_on(broken: Path, whole: Path) -> None:
     runs.play("ema", broken, resume=True)
-    assert (broken / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+    for name in ("metrics.jsonl", "tests.jsonl"):
+        assert (broken / name).read_bytes() == (whole / name).read_bytes()
     ends = [torch.load(each.parent / f"{each.name}-0.pt") for each in (broken, whole)]
     assert runs.same(*ends)
     assert sorted(path.name for path in broken.iterdir()) == sorted(path.name for path in whole.iterdir())
@@ -107,29 +115,38 @@ def torn_row(folder: Path) -> None:
         file.write('{"step": 4.0, "rew')
 
 
+def torn_test(folder: Path) -> None:
+    with (folder / "tests.jsonl").open("a") as file:
+        file.write('{"step": 4.0, "rew')
+
+
 def torn_byte(folder: Path) -> None:
-    path = folder / "metrics.jsonl"
-    path.write_bytes(path.read_bytes()[:-40])
+    for name in ("metrics.jsonl", "tests.jsonl"):
+        path = folder / name
+        path.write_bytes(path.read_bytes()[:-40])
 
 
 def rows_after_the_checkpoint(folder: Path) -> None:
     with (folder / "metrics.jsonl").open("a") as file:
         file.write('{"step": 4.0, "loss": 7.0}\n{"step": 5.0, "loss": 8.0}\n')
+    with (folder / "tests.jsonl").open("a") as file:
+        file.write('{"step": 4.0, "success_rate": 7.0}\n')
 
 
 def rows_are_missing(folder: Path) -> None:
-    for name in ("metrics.jsonl", "timing.jsonl"):
+    for name in ("metrics.jsonl", "timing.jsonl", "tests.jsonl"):
         lines = (folder / name).read_text().splitlines(keepends=True)
         (folder / name).write_text("".join(lines[:1]))
 
 
 def rows_are_gone(folder: Path) -> None:
-    (folder / "metrics.jsonl").unlink()
+    for name in ("metrics.jsonl", "tests.jsonl"):
+        (folder / name).unlink()
     (folder / "timing.jsonl").write_text("")
 
 
 def new_files_are_left(folder: Path) -> None:
-    for name in ("metrics.jsonl.new", "config.json.new", "timing.jsonl.new"):
+    for name in ("metrics.jsonl.new", "config.json.new", "timing.jsonl.new", "tests.jsonl.new"):
         (folder / name).write_text("half")
 
 
@@ -152,6 +169,7 @@ CRASHES = [
     before_the_old_one_is_removed,
     in_the_middle_of_writing,
     torn_row,
+    torn_test,
     torn_byte,
     rows_after_the_checkpoint,
     rows_are_missing,
@@ -248,6 +266,7 @@ def test_a_run_is_not_resumed_by_another_algorithm(policy: Policy, envs: GroupEn
         (GRPO(), {"minibatches": 2}, "begun with the loop"),
         (GRPO(), {"seed": 1}, "begun with the loop"),
         (GRPO(), {"history": "conversation"}, "begun with the loop"),
+        (GRPO(), {"batches": 2}, "begun with the loop"),
     ]
     for algorithm, changes, words in others:
         with pytest.raises(SettingError, match=words):
@@ -257,7 +276,7 @@ def test_a_run_is_not_resumed_by_another_algorithm(policy: Policy, envs: GroupEn
 
 def test_how_long_it_is_and_how_it_is_stored_may_change(policy: Policy, envs: GroupEnv, tmp_path: Path) -> None:
     train(policy, GRPO(), envs, settings(steps=1), tmp_path)
-    changes: dict[str, Any] = {"checkpoint_every": 1, "microbatch": 3, "retries": 9}
+    changes: dict[str, Any] = {"checkpoint_every": 1, "test_every": 1, "microbatch": 3, "retries": 9}
     rows = train(policy, GRPO(), envs, settings(**changes), tmp_path, resume=True)
     assert len(rows) == 2
     assert json.loads((tmp_path / "config.json").read_text())["loop"]["retries"] == 9
@@ -315,4 +334,49 @@ def test_one_that_does_not_own_it_reads_and_writes_nothing(policy: Policy, envs:
     reader.save(fresh, State([], [], {}, {}))
     reader.append("metrics.jsonl", [{"step": 9.0}])
     reader.rewrite("metrics.jsonl", [])
+    reader.rewrite("tests.jsonl", [{"step": 9.0}])
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_none_are_no_reason_to_begin_a_file(tmp_path: Path) -> None:
+    folder = Run(tmp_path / "run", {}, resume=False)
+    folder.rewrite("tests.jsonl", [])
+    assert not (folder.folder / "tests.jsonl").exists()
+    folder.rewrite("tests.jsonl", [{"step": 0.0}])
+    assert folder.read("tests.jsonl") == [{"step": 0.0}]
+    folder.rewrite("tests.jsonl", [])
+    assert (folder.folder / "tests.jsonl").read_bytes() == b""
+
+
+def test_a_checkpoint_from_before_there_were_tests_is_taken_up(broken: Path) -> None:
+    path = broken / "checkpoint" / "state.pt"
+    old = torch.load(path)
+    del old["tests"]
+    torch.save(old, path)
+    state = Run(broken, json.loads((broken / "config.json").read_text()), resume=True).load(runs.begin("ema")[0])
+    assert state is not None
+    assert (len(state.metrics), state.tests) == (3, [])
+
+
+# --- how many attempts there were
+
+
+def test_attempts_are_counted_up_to_the_last_whole_state(whole: tuple[Path, Path], broken: Path) -> None:
+    assert saved_attempts(whole[0]) == 12 * runs.STEPS
+    rows_after_the_checkpoint(broken)
+    assert saved_attempts(broken) == 12 * 3
+    in_the_middle_of_writing(broken)
+    assert saved_attempts(broken) == 12 * 3
+    shutil.rmtree(broken / "checkpoint.new")
+    between_the_renames(broken)
+    assert saved_attempts(str(broken)) == 12 * 3
+    shutil.rmtree(broken / "checkpoint.old")
+    assert saved_attempts(broken) is None
+    assert saved_attempts(broken / "none") is None
+
+
+def test_a_run_is_there_once_it_has_begun(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="run holds no run to resume"):
+        require_run(tmp_path / "run")
+    Run(tmp_path / "run", {}, resume=False)
+    require_run(tmp_path / "run")

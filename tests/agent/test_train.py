@@ -12,8 +12,9 @@ from letters import Say, SayTwice
 
 from sdpo_agent import GRPO, SDPO, Algorithm, Attempt, Group, Policy, Sample, SDPOSettings, TrainSettings, Turn, train
 from sdpo_agent.learn import make_optimizer
-from sdpo_agent.train import _tasks, describe, train_step
-from sdpo_envs import Feedback, GroupEnv, InfrastructureError, Outcome, SettingError, Verdict
+from sdpo_agent.run import saved_attempts
+from sdpo_agent.train import _tasks, describe, play_test, train_step
+from sdpo_envs import Feedback, GroupEnv, InfrastructureError, Outcome, Recording, SettingError, Verdict, record
 
 
 def settings(**changes: Any) -> TrainSettings:
@@ -83,6 +84,10 @@ def test_every_step_is_a_line_of_json(policy: Policy, envs: GroupEnv, tmp_path: 
     assert {"loss", "grad_norm", "taught_share", "teacher_gap", "success_rate", "peer_share"} <= set(metrics[0])
     assert set(timing[0]) == {"step", "seconds_sampling", "seconds_learning"}
     assert all(row["seconds_sampling"] > 0 and row["seconds_learning"] > 0 for row in timing)
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def attempt(reward: float, tokens: int = 2, text: str = "", peer: str | None = None, cut: bool = False) -> Attempt:
@@ -212,6 +217,127 @@ def test_without_dynamic_sampling_everything_is_learned_from(policy: Policy) -> 
     assert (len(envs.asked), len(algorithm.groups)) == (1, 3)
 
 
+# --- tests
+
+
+def trained(policy: Policy, folder: Path, test: Any, **changes: Any) -> list[dict[str, Any]]:
+    train(policy, GRPO(), GroupEnv(Say, 8, 4), settings(**changes), folder, test=test)
+    return read(folder / "tests.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("steps", "every", "expected"),
+    [(5, 2, [0, 2, 4, 5]), (4, 2, [0, 2, 4]), (2, 0, [0, 2]), (2, 9, [0, 2]), (2, 1, [0, 1, 2]), (0, 1, [0])],
+)
+def test_a_test_is_made_at_the_start_as_often_as_asked_and_at_the_end(
+    policy: Policy, tmp_path: Path, steps: int, every: int, expected: list[int]
+) -> None:
+    rows = trained(policy, tmp_path, GroupEnv(Say, 6, 1), steps=steps, test_every=every)
+    assert [row["step"] for row in rows] == expected
+    assert {row["attempts"] for row in rows} == {6}
+
+
+def test_a_test_plays_every_task_and_tells_how_it_went(policy: Policy) -> None:
+    told = []
+    for slots in (12, 6, 2):  # 6, 3 and 1 of the tasks at once
+        envs = Watched(Say, num_envs=slots, group_size=2)
+        told.append(play_test(policy, envs, settings(), steps=3))
+        assert [task for asked in envs.asked for task in asked] == [f"say/{letter}" for letter in "abcdef"]
+        assert {tuple(asked) for asked in envs.asked} == {
+            tuple(envs.task_ids[start : start + slots // 2]) for start in range(0, 6, slots // 2)
+        }
+    assert told[1] == pytest.approx(told[0], rel=1e-4)
+    assert told[2] == pytest.approx(told[0], rel=1e-4)
+    assert (told[0]["attempts"], told[0]["broken_attempts"]) == (12, 0)
+    assert 0 < told[0]["success_rate"] <= told[0]["pass_at_k"] <= 1
+    assert "loss" not in told[0]
+
+
+def test_a_test_tells_of_the_policy_as_it_is_then(policy: Policy, tmp_path: Path) -> None:
+    envs, fresh = GroupEnv(Say, 12, 2), policy.copy()
+    first, *_, last = trained(policy, tmp_path, envs, steps=3, test_every=2)
+    assert first == {"step": 0, **play_test(fresh, envs, settings(), steps=0)}
+    assert last == {"step": 3, **play_test(policy, envs, settings(), steps=3)}
+    assert first["entropy_estimate"] != last["entropy_estimate"]
+
+
+def test_nothing_is_learned_from_a_test(policy: Policy, tmp_path: Path) -> None:
+    before = weights_of(policy)
+    play_test(policy, GroupEnv(Say, 12, 2), settings(), steps=0)
+    assert weights_of(policy).equal(before)
+    ends = []
+    for name, test in (("with", GroupEnv(Say, 12, 2)), ("without", None)):
+        student = policy.copy()
+        train(student, SDPO(student), GroupEnv(Say, 8, 4), settings(test_every=1), tmp_path / name, test=test)
+        ends.append(((tmp_path / name / "metrics.jsonl").read_bytes(), weights_of(student)))
+    assert ends[0][0] == ends[1][0]
+    assert ends[0][1].equal(ends[1][1])
+    assert not (tmp_path / "without" / "tests.jsonl").exists()
+
+
+def test_every_test_has_draws_of_its_own_and_none_of_training(policy: Policy, tmp_path: Path) -> None:
+    seeds = []
+    for seed in (0, 1):
+        envs, test = Watched(Say, 8, 4), Watched(Say, 6, 1)
+        loop = settings(seed=seed, steps=3, test_every=1)
+        train(policy.copy(), GRPO(), envs, loop, tmp_path / str(seed), test=test)
+        seeds += [seed for each in (envs, test) for drawn in each.seeds for seed in drawn]
+    assert len(seeds) == len(set(seeds)) == 2 * (3 * 2 + 4 * 6)
+
+
+def test_a_number_of_tasks_that_cannot_be_shared_out_is_refused(policy: Policy) -> None:
+    with pytest.raises(SettingError, match="6 tasks to test on cannot be played 4 at a time; choose a number"):
+        play_test(policy, GroupEnv(Say, 8, 2), settings(), steps=0)
+
+
+def test_a_test_whose_attempts_break_tells_of_the_others(policy: Policy, tmp_path: Path) -> None:
+    envs = GroupEnv(Say, 12, 2)
+    break_(envs, 1, every=2)
+    whole, broken = (play_test(policy, each, settings(), steps=0) for each in (GroupEnv(Say, 12, 2), envs))
+    assert (broken["attempts"], broken["broken_attempts"]) == (12, 6)
+    assert broken["entropy_estimate"] != whole["entropy_estimate"]
+    assert all(math.isfinite(value) for value in broken.values())
+
+
+def test_a_test_is_not_made_again_when_a_run_goes_on(policy: Policy, tmp_path: Path) -> None:
+    test = Watched(Say, 6, 1)
+    loop = settings(steps=2, test_every=2)
+    train(policy, GRPO(), GroupEnv(Say, 8, 4), loop, tmp_path, test=test)
+    before = (tmp_path / "tests.jsonl").read_bytes()
+    train(policy.copy(), GRPO(), GroupEnv(Say, 8, 4), loop, tmp_path, test=test, resume=True)
+    assert (tmp_path / "tests.jsonl").read_bytes() == before
+    assert len(test.asked) == 2
+    longer = settings(steps=3, test_every=2)
+    train(policy, GRPO(), GroupEnv(Say, 8, 4), longer, tmp_path, test=test, resume=True)
+    assert [row["step"] for row in read(tmp_path / "tests.jsonl")] == [0, 2, 3]
+
+
+def test_what_is_recorded_does_not_change_what_is_learned(policy: Policy, tmp_path: Path) -> None:
+    ends = []
+    for name in ("plain", "recorded"):
+        student, envs, test = policy.copy(), GroupEnv(Say, 8, 4), GroupEnv(Say, 12, 2)
+        recording = Recording(tmp_path / name)
+        pair: Any = (envs, test)
+        if name == "recorded":
+            pair = record(envs, recording), record(test, recording, phase="test")
+        train(student, GRPO(), pair[0], settings(test_every=1), tmp_path / name, test=pair[1])
+        told = [(tmp_path / name / file).read_bytes() for file in ("metrics.jsonl", "tests.jsonl")]
+        ends.append((told, weights_of(student)))
+    assert ends[0][0] == ends[1][0]
+    assert ends[0][1].equal(ends[1][1])
+    attempts = read(tmp_path / "recorded" / "attempts.jsonl")
+    order = [(row["phase"], row["generations"]) for row in attempts]
+    assert (
+        order
+        == [*[("test", 0)] * 12, *[("train", 0)] * 8, *[("test", 8)] * 12, *[("train", 8)] * 8] + [("test", 16)] * 12
+    )
+    tests = read(tmp_path / "recorded" / "tests.jsonl")
+    for number, row in enumerate(tests):
+        own = [each for each in attempts if (each["phase"], each["generations"]) == ("test", 8 * number)]
+        assert row["success_rate"] == pytest.approx(sum(each["passed"] for each in own) / 12)
+        assert row["tokens_mean"] == pytest.approx(sum(each["tokens"] for each in own) / 12)
+
+
 # --- what breaks
 
 
@@ -255,9 +381,20 @@ def test_a_step_in_which_everything_broke_is_played_again(policy: Policy, tmp_pa
     for name, envs in (("whole", whole), ("broken", broken)):
         student = policy.copy()
         train(student, GRPO(), envs, settings(retries=2), tmp_path / name)
-        results.append(((tmp_path / name / "metrics.jsonl").read_text(), weights_of(student)))
-    assert results[0][0] == results[1][0]
-    assert results[0][1].equal(results[1][1])
+        results.append((read(tmp_path / name / "metrics.jsonl"), weights_of(student)))
+    (rows, weights), (again, others) = results
+    assert again == [{**rows[0], "attempts": 24, "broken_attempts": 16}, rows[1]]
+    assert weights.equal(others)
+
+
+def test_as_many_attempts_are_counted_as_the_environment_wrote(policy: Policy, tmp_path: Path) -> None:
+    """A run goes on where the recording has so many; those that broke and were played again are in it."""
+    envs = GroupEnv(Recovering, num_envs=8, group_size=4, broken=1)
+    loop = settings(steps=2, batches=3, checkpoint_every=1)
+    rows = train(policy, GRPO(), record(envs, tmp_path), loop, tmp_path)
+    attempts = read(tmp_path / "attempts.jsonl")
+    assert saved_attempts(tmp_path) == sum(row["attempts"] for row in rows) == len(attempts)
+    assert rows[0]["broken_attempts"] == sum(row["error"] != "" for row in attempts) == 8
 
 
 @pytest.mark.parametrize("retries", [0, 2])
@@ -279,7 +416,7 @@ def test_dynamic_sampling_tries_each_of_its_batches_again(policy: Policy) -> Non
     envs, algorithm = Watched(Recovering, num_envs=6, group_size=2, broken=1), Listening()
     row, _ = train_step(policy, algorithm, envs, make_optimizer(policy, settings()), settings(batches=3), 0)
     assert envs.asked[0] == envs.asked[1]
-    assert row["broken_attempts"] == 0
+    assert (row["broken_attempts"], row["attempts"]) == (6, 6 * len(envs.asked))
     assert all(map(mixed, algorithm.groups))
 
 
@@ -300,7 +437,15 @@ def test_a_run_that_is_well_has_nothing_to_say(policy: Policy, envs: GroupEnv, t
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"steps": -1}, {"batches": 0}, {"retries": -1}, {"checkpoint_every": -1}, {"history": "all"}, {"minibatches": 0}],
+    [
+        {"steps": -1},
+        {"batches": 0},
+        {"retries": -1},
+        {"checkpoint_every": -1},
+        {"test_every": -1},
+        {"history": "all"},
+        {"minibatches": 0},
+    ],
     ids=str,
 )
 def test_a_setting_that_makes_no_sense_is_refused_before_anything_runs(wrong: dict[str, Any]) -> None:
