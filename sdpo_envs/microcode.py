@@ -64,14 +64,14 @@ VALUES: Lexicon = {
 """Words for values of the string."""
 
 NAMES: Lexicon = {
-    "unique": ("uniq", "dedup", "nub", "distinct"),
-    "total": ("addup", "tally", "digsum", "sumof"),
-    "evens": ("pairs", "twos", "evenly", "nonodd"),
-    "odds": ("singles", "unpaired", "oddly", "ones"),
-    "count": ("size", "length", "measure", "howmany"),
-    "mirror": ("reflect", "palin", "echo", "both"),
-    "scale": ("double", "twice", "times", "dup"),
-    "mask": ("hide", "cover", "blank", "redact"),
+    "unique": ("uniq_of", "uniq_in", "uniq_by", "uniq_at"),
+    "total": ("sum_in", "sum_of", "sum_at", "sum_by"),
+    "evens": ("even_by", "even_at", "even_of", "even_in"),
+    "odds": ("odd_at", "odd_by", "odd_in", "odd_of"),
+    "count": ("size_of", "size_by", "size_in", "size_at"),
+    "mirror": ("flip_in", "flip_at", "flip_of", "flip_by"),
+    "scale": ("twice_by", "twice_of", "twice_at", "twice_in"),
+    "mask": ("hide_at", "hide_in", "hide_by", "hide_of"),
     "pad": ("size", "width", "length", "to"),
     "clip": ("limit", "upto", "most", "cap"),
     "shift": ("by", "step", "turns", "places"),
@@ -83,7 +83,8 @@ LEXICON: Lexicon = {**VALUES, **NAMES}
 
 _NUMBERS = {"pad": 7, "clip": 3, "shift": 2, "drop": 1}
 _REMEMBERED = 1 << 15
-_BANK = 32
+_BANK = 512
+_LENGTHS = (6, 6, 6, 5)
 
 
 class MicroCode(JudgedEnv):
@@ -281,12 +282,15 @@ def _inputs(request: Request) -> tuple[str, ...]:
 
 @functools.cache
 def _bank() -> tuple[tuple[str, ...], ...]:
-    """Return lists of four inputs; on each of them, no two values of the lexicon are the same."""
+    """Return lists of four inputs; on each of them, no two values of the lexicon are the same.
+
+    Three have six digits, so that what is said of a failure is easily read; the last is shorter.
+    """
     rng = np.random.default_rng(0)
     values = sorted({value for readings in VALUES.values() for value in readings})
     bank: list[tuple[str, ...]] = []
     while len(bank) < _BANK:
-        inputs = tuple("".join(map(str, rng.permutation(10)[: rng.integers(4, 7)])) for _ in range(4))
+        inputs = tuple("".join(map(str, rng.permutation(10)[:length])) for length in _LENGTHS)
         given = {json.dumps(outcome(f"return {value}", {}, inputs)) for value in values}
         if len(given) == len(values):
             bank.append(inputs)

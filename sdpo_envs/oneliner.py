@@ -1,4 +1,4 @@
-"""A language of one line, ``return x[::-1],uniq(x)``: what MicroCode's programs are written in. Standard library only.
+"""A language of one line, ``return x[::-1],uniq_of(x)``: what MicroCode's programs are in. Standard library only.
 
 This file is what runs inside the wall: as a program it reads one submission, and prints what the function did on each
 input. Outside it is imported for what MicroCode itself writes, never for what a policy wrote. A line is Python, read by
@@ -7,6 +7,8 @@ and hundreds of submissions may share a process.
 """
 
 import ast
+import contextlib
+import io
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -99,8 +101,14 @@ def outcome(line: str, names: Mapping[str, str], inputs: Sequence[str]) -> list[
         values = [own["f"](each) for each in inputs]
         return [list(map(_shown, value)) if isinstance(value, tuple) else _shown(value) for value in values]
     except _ERRORS as error:
-        said = error.msg if isinstance(error, SyntaxError) else str(error)
-        return f"{type(error).__name__}: {said}"
+        return f"SyntaxError: {error.msg}" if isinstance(error, SyntaxError) else _said(error)
+
+
+def _said(error: Exception) -> str:
+    """Return the last line that Python prints of an error: for a name, also the one that may have been meant."""
+    with contextlib.redirect_stderr(io.StringIO()) as printed:
+        sys.__excepthook__(type(error), error, error.__traceback__)
+    return printed.getvalue().rstrip().rpartition("\n")[2]
 
 
 def _shown(value: object) -> str:
