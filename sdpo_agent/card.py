@@ -114,7 +114,7 @@ def save_with_card(settings: WarmStartSettings, folder: Path) -> Mapping[str, An
         "sha256": hashlib.sha256(weights).hexdigest(),
         "first_losses": [round(loss, 4) for loss in losses[:_FIRST]],
         "last_loss": round(sum(losses[-100:]) / len(losses[-100:]), 4),
-        "chance_of_the_right_action": {env: examine(policy, env, settings.seed) for env in dict.fromkeys(settings.envs)},
+        "chance_of_the_right_action": {env: examine(policy, env, settings.seed) for env in sorted({*settings.envs})},
     }
     (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     return card

@@ -55,7 +55,7 @@ class ContestSettings:
     """Attempts per task."""
     test_every: int = 10
     """Steps between tests."""
-    max_tokens: int = 48
+    max_tokens: int = 64
     """The longest action."""
     flags: str = ""
     """More flags for all runs, such as --flags="--temperature 0.8", with the equals sign before the dashes."""

@@ -72,8 +72,8 @@ class LearningCurve:
     def until(self, level: float) -> tuple[float, float]:
         """Return the generations and the seconds until `level` was reached: infinite if never, 0 if from the start.
 
-        What reaches it is the mean of three neighbouring points (of two at the ends); between points the line is
-        straight. Seconds are NaN without a clock.
+        What reaches it is the mean of three neighbouring points (of two at the end; the first, before anything is
+        learned, stands for itself); between points the line is straight. Seconds are NaN without a clock.
         """
         smooth = _smoothed(self.success)
         reached = np.flatnonzero(smooth >= level - _ROUNDING)
@@ -188,10 +188,9 @@ def _tokens(train: Sequence[Row]) -> tuple[float, float]:
 
 
 def _smoothed(success: Floats) -> Floats:
-    """Return the mean of each point and its neighbours."""
-    sums = np.convolve(success, np.ones(3), "same") if len(success) > 1 else success
-    counts = np.convolve(np.ones(len(success)), np.ones(3), "same") if len(success) > 1 else np.ones(1)
-    return np.asarray(sums[: len(success)] / counts[: len(success)])
+    """Return the mean of each point and its neighbours, but for the first."""
+    smooth = [np.mean(success[place - 1 : place + 2]) for place in range(1, len(success))]
+    return np.array([success[0], *smooth])
 
 
 def _paths(runs: str | Path | Sequence[str | Path]) -> list[Path]:
