@@ -87,16 +87,19 @@ def _length(example: Example) -> int:
     return sum(len(message["content"]) for message in messages) + len(answer)
 
 
-def _scripts(policy: Policy, examples: Sequence[Example], whole: bool) -> tuple[list[Script], torch.Tensor]:
-    """Write examples as tokens, of which the answers, or with `whole` all that follow something, are scored.
+def script(policy: Policy, messages: Sequence[Message], answer: str, *, whole: bool = False) -> Script:
+    """Write an example as tokens, of which the answer's are scored, or with `whole` all that follow something."""
+    prompt, action = policy.chat.prompt_ids(messages), policy.chat.answer_ids(answer)
+    return Script((*prompt, *action), tuple(range(1 if whole else len(prompt), len(prompt) + len(action))))
 
-    Returns:
-        The scripts, and of each scored token whether it is an answer's: answer_N.
-    """
-    scripts, answers = [], []
-    for messages, answer in examples:
-        prompt, action = policy.chat.prompt_ids(messages), policy.chat.answer_ids(answer)
-        start = 1 if whole else len(prompt)
-        scripts.append(Script((*prompt, *action), tuple(range(start, len(prompt) + len(action)))))
-        answers += [place >= len(prompt) for place in scripts[-1].written]
+
+def _scripts(policy: Policy, examples: Sequence[Example], whole: bool) -> tuple[list[Script], torch.Tensor]:
+    """Write examples; return the scripts, and of each scored token whether it is an answer's: answer_N."""
+    scripts = [script(policy, *example, whole=whole) for example in examples]
+    lengths = [len(policy.chat.answer_ids(answer)) for _, answer in examples]
+    answers = [
+        place >= len(each.token_ids) - length
+        for each, length in zip(scripts, lengths, strict=True)
+        for place in each.written
+    ]
     return scripts, torch.tensor(answers, device=policy.device)
