@@ -68,11 +68,16 @@ def test_the_commands_run(command: str, tmp_path: Path) -> None:
     arguments = [sys.executable, *shlex.split(command)[1:]]
     done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
-    wrote = {"train": "tools/metrics.jsonl", "probe": "probe/probe.png", "discover": "discover/discovery.png"}
+    wrote = {
+        "bench": "bench/report/report.html",
+        "discover": "discover/discovery.png",
+        "probe": "probe/probe.png",
+        "train": "tools/metrics.jsonl",
+    }
     assert (tmp_path / "runs" / wrote[arguments[3]]).exists()
 
 
-@pytest.mark.parametrize("page", ["training", "sdpo", "grpo", "discover", "probe"])
+@pytest.mark.parametrize("page", ["training", "sdpo", "grpo", "discover", "probe", "benchmark"])
 def test_the_commands_of_the_docs_are_understood(page: str) -> None:
     from sdpo_agent.__main__ import parse
 
@@ -95,7 +100,8 @@ SNIPPETS = [snippet for page in DOCS for snippet in re.findall(r"^```python\n(.*
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS)
-def test_what_the_docs_show_runs(snippet: str) -> None:
+def test_what_the_docs_show_runs(snippet: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     exec(snippet, {})
 
 
