@@ -36,7 +36,7 @@ from sdpo_envs.lexicon import Request
 from sdpo_envs.microcode import LEXICON, NAMES, VALUES, BatchJudge, MicroCode, MicroCodeGroup, _inputs
 from sdpo_envs.oneliner import outcome
 
-HOSTILE = ["return f(x)", "return " + "echo(" * 30 + "x", "import os", "", "\ud800", "return x[", "return uniq(**x)"]
+HOSTILE = ["return f(x)", "return " + "echo(" * 30 + "x", "import os", "", "\ud800", "return x[", "return uniq_of(**x)"]
 
 
 def unwalled(program: Program) -> list[Run]:
@@ -113,7 +113,7 @@ def test_the_first_input_tells_every_two_values_of_a_word_apart() -> None:
 def test_another_line_that_gives_the_same_is_right_too() -> None:
     assert judge(task_of("head"), "return x[0]+x[1]").passed
     assert judge(task_of("head", "tail"), "return (x[:2],x[-2:],)").passed
-    assert judge(task_of("total"), "return addup(x+'')").passed
+    assert judge(task_of("total"), f"return {NAMES['total'][0]}(x+'')").passed
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_words_and_chance_are_told_of_each_task() -> None:
         ("return x[:3],x[1:]", Outcome.WRONG, r"f\('\d+'\)\[0\] -> '\d{3}', expected '\d\d'; \[1\] -> '\d+', expected"),
         ("return x[:2]", Outcome.WRONG, r"f\('\d+'\) has 1 values, expected 2"),
         ("return x[:2],x,x", Outcome.WRONG, r"f\('\d+'\) has 3 values, expected 2"),
-        ("return uniq(x)", Outcome.CRASHED, r"^NameError: name 'uniq' is not defined$"),
+        ("return uniq_of(x)", Outcome.CRASHED, r"^NameError: name 'uniq_of' is not defined$"),
         ("return x[9]", Outcome.CRASHED, r"^IndexError: string index out of range$"),
         ("return f(x)", Outcome.CRASHED, r"^NameError: name 'f' is not defined$"),
         ("return x[", Outcome.INVALID, r"^SyntaxError: '\[' was never closed$"),
@@ -181,9 +181,11 @@ def test_a_failure_is_told(action: str, outcome: Outcome, title: str) -> None:
 
 def test_the_name_of_a_helper_is_python_s_to_refuse() -> None:
     task = task_of("unique", "pad", readings=(2, 1))
-    assert told(task, "return dedup(x),pad(x,width=7)") == "NameError: name 'dedup' is not defined"
-    assert told(task, "return nub(x),pad(x,size=7)") == "TypeError: pad() got an unexpected keyword argument 'size'"
-    assert judge(task, "return nub(x),pad(x,width=7)").passed
+    meant = "name 'uniq_at' is not defined. Did you mean: 'uniq_by'?"
+    assert told(task, "return uniq_at(x),pad(x,width=7)") == f"NameError: {meant}"
+    assert told(task, "return nub(x),pad(x,width=7)") == "NameError: name 'nub' is not defined"
+    assert told(task, "return uniq_by(x),pad(x,size=7)") == "TypeError: pad() got an unexpected keyword argument 'size'"
+    assert judge(task, "return uniq_by(x),pad(x,width=7)").passed
 
 
 def test_only_helpers_that_the_words_ask_for_are_defined() -> None:

@@ -15,7 +15,7 @@ from sdpo_envs.files import source
 from sdpo_envs.oneliner import HELPERS, KEYWORDS, LONGEST, namespace, outcome, read
 
 NAMES = {word: readings[0] for word, readings in microcode.NAMES.items()}
-"""All that a world can define, under its likeliest name; of size(x) and pad(x, size=7) both."""
+"""All that a world can define, under its likeliest name; of size_of(x) and pad(x, size=7) both."""
 INPUTS = ("1234", "98765", "102938")
 
 
@@ -47,14 +47,14 @@ def one(line: str, x: str = "4021") -> list[str] | str:
         ("return x[0],x[1]", ["'4'", "'0'"]),
         ("return (x[0],x[1])", ["'4'", "'0'"]),
         ("return x[0],", ["'4'"]),
-        ("return uniq(x+x)", "'0124'"),
-        ("return addup(x)", "7"),
-        ("return pairs(x)", "'402'"),
-        ("return singles(x)", "'1'"),
-        ("return size(x)", "4"),
-        ("return reflect(x)", "'40211204'"),
-        ("return double(x)", "'8042'"),
-        ("return hide(x)", "'**21'"),
+        ("return uniq_of(x+x)", "'0124'"),
+        ("return sum_in(x)", "7"),
+        ("return even_by(x)", "'402'"),
+        ("return odd_at(x)", "'1'"),
+        ("return size_of(x)", "4"),
+        ("return flip_in(x)", "'40211204'"),
+        ("return twice_by(x)", "'8042'"),
+        ("return hide_at(x)", "'**21'"),
         ("return pad(x,size=7)", "'0004021'"),
         ("return clip(x,limit=3)", "'402'"),
         ("return shift(x,by=2)", "'2140'"),
@@ -69,12 +69,14 @@ def test_a_line_gives_its_value(line: str, value: str | list[str]) -> None:
 def test_every_word_of_the_world_can_be_called() -> None:
     assert {*HELPERS, *KEYWORDS} == microcode.NAMES.keys()
     known = namespace(NAMES)
-    assert {"uniq", "addup", "size", "pad", "clip", "shift", "drop", "min", "max", "sorted"} <= known.keys()
+    assert {"uniq_of", "sum_in", "size_of", "pad", "clip", "shift", "drop", "min", "max", "sorted"} <= known.keys()
 
 
 def test_only_what_the_world_defines_can_be_named() -> None:
-    assert outcome("return dedup(x)", {"unique": "uniq"}, INPUTS) == "NameError: name 'dedup' is not defined"
-    assert outcome("return uniq(x)", {}, INPUTS) == "NameError: name 'uniq' is not defined"
+    assert outcome("return dedup(x)", {"unique": "uniq_of"}, INPUTS) == "NameError: name 'dedup' is not defined"
+    meant = "NameError: name 'uniq_in' is not defined. Did you mean: 'uniq_of'?"
+    assert outcome("return uniq_in(x)", {"unique": "uniq_of"}, INPUTS) == meant
+    assert outcome("return uniq_of(x)", {}, INPUTS) == "NameError: name 'uniq_of' is not defined"
 
 
 @pytest.mark.parametrize(
@@ -180,15 +182,15 @@ def test_what_cannot_be_read_is_an_error_of_the_line(line: str) -> None:
     [
         "return f(x)",
         "return sorted(x,key=f)",
-        "return sorted((" + "x[1:]," * 20 + ")[:addup(x)],key=f)",
-        "return " + "reflect(" * 21 + "x" + ")" * 21,
+        "return sorted((" + "x[1:]," * 20 + ")[:sum_in(x)],key=f)",
+        "return " + "flip_in(" * 21 + "x" + ")" * 21,
         "return " + "drop(" * 15 + "x" + ",at=-1)" * 15,
-        "return " + "reflect(" * 8 + "drop(" * 8 + "x" + ",at=-1)" * 8 + ")" * 8,
-        "return pad(x,size=addup((x+x+x+x+x,)))",
-        "return pad(x,size=addup((x+x,)))",
-        "return pad(x,size=-addup((x+x+x+x+x,)))",
-        "return pad(x,size=addup((pad(x,size=999)+pad(x,size=999)+pad(x,size=999)+pad(x,size=999)+x,)))",
-        "return addup((" + "reflect(" * 7 + "x" + ")" * 7 + "+x[:3],x))",
+        "return " + "flip_in(" * 8 + "drop(" * 8 + "x" + ",at=-1)" * 8 + ")" * 8,
+        "return pad(x,size=sum_in((x+x+x+x+x,)))",
+        "return pad(x,size=sum_in((x+x,)))",
+        "return pad(x,size=-sum_in((x+x+x+x+x,)))",
+        "return pad(x,size=sum_in((pad(x,size=999)+pad(x,size=999)+pad(x,size=999)+pad(x,size=999)+x,)))",
+        "return sum_in((" + "flip_in(" * 7 + "x" + ")" * 7 + "+x[:3],x))",
         "return " + "(" * 95 + "x" + ")" * 95,
         "return " + "x[" * 60 + "0" + "]" * 60,
         "return " + "-" * 190 + "1",
@@ -208,24 +210,30 @@ def test_a_line_that_would_never_end_or_grow_without_end_is_over_at_once(line: s
 
 
 def test_a_value_may_be_much_longer_than_any_task_asks_for() -> None:
-    assert one("return " + "reflect(" * 7 + "x" + ")" * 7, "1234") == repr("12344321" * 64)
+    assert one("return " + "flip_in(" * 7 + "x" + ")" * 7, "1234") == repr("12344321" * 64)
     assert one("return pad(x,size=99)") == repr("4021".rjust(99, "0"))
     assert one("return drop(x,at=-1)") == "'4024021'"
 
 
 def test_what_one_line_does_the_next_does_not_see() -> None:
-    before = {line: given_by(line) for line in ("return uniq(x)", "return sorted(x)", "return pad(x,size=7)")}
-    for line in ("return sorted(x,key=uniq)", "return f", "return uniq,pad,min", "return pad(x,size=f)", "return x[f]"):
+    before = {line: given_by(line) for line in ("return uniq_of(x)", "return sorted(x)", "return pad(x,size=7)")}
+    for line in (
+        "return sorted(x,key=uniq_of)",
+        "return f",
+        "return uniq_of,pad,min",
+        "return pad(x,size=f)",
+        "return x[f]",
+    ):
         given_by(line)
     assert {line: given_by(line) for line in before} == before
 
 
-@pytest.mark.parametrize("line", ["return uniq", "return (uniq,),x", "return ''.join,uniq", "return (x,(pad,))"])
+@pytest.mark.parametrize("line", ["return min", "return (uniq_of,),x", "return ''.join,uniq_of", "return (x,(pad,))"])
 def test_where_a_function_stands_in_memory_is_not_told(line: str) -> None:
     assert "0x" not in json.dumps(given_by(line))
 
 
-@pytest.mark.parametrize("line", ["return (uniq,)(**x)", "return x(**x)", "return (uniq,)(x)", "return x+uniq"])
+@pytest.mark.parametrize("line", ["return (min,)(**x)", "return x(**x)", "return (uniq_of,)(x)", "return x+uniq_of"])
 def test_nor_in_an_error(line: str) -> None:
     told = given_by(line)
     assert isinstance(told, str)
@@ -234,7 +242,7 @@ def test_nor_in_an_error(line: str) -> None:
 
 # Every line
 
-_ATOMS = st.sampled_from(["x", "x", "0", "1", "-1", "99", "''", "f", "min", "uniq", "size", "addup(x)", "(x,)"])
+_ATOMS = st.sampled_from(["x", "x", "0", "1", "-1", "99", "''", "f", "min", "uniq_of", "size", "sum_in(x)", "(x,)"])
 _CALLED = st.sampled_from([*(name for name in NAMES.values() if name != "to"), "sorted", "max", "f", "''.join", "pad"])
 
 
@@ -246,7 +254,7 @@ def _within(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     return st.one_of(
         st.builds(lambda shape, one, other: shape.format(one, other), st.one_of(keyword, form), inner, inner),
         st.builds(lambda name, one: f"{name}({one})", _CALLED, inner),
-        st.builds(lambda one: f"reflect(reflect({one}))", inner),
+        st.builds(lambda one: f"flip_in(flip_in({one}))", inner),
         st.builds(lambda one: f"-{one}", inner),
     )
 
@@ -296,8 +304,14 @@ def test_every_line_ends_soon_and_is_an_outcome_of_few_words(line: str) -> None:
 
 
 def test_as_a_program_it_answers_every_input_as_if_it_were_alone() -> None:
-    lines = ["return x", "return f(x)", "return uniq(x)", "return \ud800", "return " + "reflect(" * 21 + "x" + ")" * 21]
-    lines += ["return pad(x,size=addup((x+x,)))", "import os", "return ''(x)", "return '\\d'", "return uniq(x)"]
+    lines = [
+        "return x",
+        "return f(x)",
+        "return uniq_of(x)",
+        "return \ud800",
+        "return " + "flip_in(" * 21 + "x" + ")" * 21,
+    ]
+    lines += ["return pad(x,size=sum_in((x+x,)))", "import os", "return ''(x)", "return '\\d'", "return uniq_of(x)"]
     asked = tuple(json.dumps({"line": line, "names": NAMES, "inputs": INPUTS}) for line in lines)
     program = Program({"main.py": source("oneliner")}, ("python", "main.py"), asked, isolated=False)
     runs = wall().run(program)
