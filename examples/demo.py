@@ -53,7 +53,7 @@ def show_a_failure(policy: Policy) -> None:
     seed = 0
     while True:
         (group,) = collect(envs, policy, max_tokens=48, seeds=[seed])
-        failed = [each for each in group.attempts if each.verdict and each.verdict.outcome is Outcome.WRONG]
+        failed = [each for each in group.decided if each.verdict is not None and each.verdict.outcome is Outcome.WRONG]
         if failed:
             break
         seed += 1

@@ -41,10 +41,10 @@ def test_its_first_steps_are_made_again() -> None:
     assert losses == pytest.approx(CARD["first_losses"][:3], abs=2e-3)
 
 
-def test_the_card_s_chances_are_found_again(policy: Policy) -> None:
-    for env_id in ENVS:
-        found = examine(policy, env_id, SETTINGS.seed)
-        assert found == pytest.approx(CARD["chance_of_the_right_action"][env_id], abs=2e-3)
+@pytest.mark.parametrize(("env_id", "kind"), [("sdpo/MicroCode-v0", "feedback"), ("sdpo/MicroTool-v0", "peer")])
+def test_the_card_s_chances_are_found_again(policy: Policy, env_id: str, kind: str) -> None:
+    found = examine(policy, env_id, SETTINGS.seed, [kind])
+    assert found[kind] == pytest.approx(CARD["chance_of_the_right_action"][env_id][kind], abs=2e-3)
 
 
 @pytest.mark.parametrize("env_id", ENVS)
