@@ -1,6 +1,6 @@
 """The main job of `make demo`: one failure, and what the self-teacher makes of it; then a small benchmark.
 
-    python examples/demo.py [--seeds 2] [--steps 60] [--run runs/demo]
+    python examples/demo.py [--seeds 2] [--steps 120] [--run runs/demo]
 
 GRPO, SDPO and both at once start from the same small policy, which comes with this project, and learn in worlds that
 it has never met. The report is one HTML file.
@@ -31,7 +31,7 @@ def main() -> None:
     """Show one failure, then train and compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--run", type=Path, default=Path("runs") / time.strftime("demo-%Y%m%d-%H%M%S"))
     given = parser.parse_args()
     policy = Policy.load(bundled("tasks", "micro", "policy"), device="cpu")

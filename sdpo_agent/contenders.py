@@ -36,32 +36,47 @@ class Contender:
 _ON_POLICY = "--minibatches 1 --warmup-steps 0"
 _SLOW_TEACHER = "--teacher-rate 0.01"
 _OWN = ("tuning", "report")  # what a sweep writes beside the folders that have the names of contenders
-_RATES = ("3e-4", "6e-4", "1e-3", "2e-3")
-_BY_RATE = tuple(f"--learning-rate {rate}" for rate in _RATES)
+_SLOWLY, _STEADILY, _FAST, _HASTILY = (f"--learning-rate {rate}" for rate in ("3e-4", "6e-4", "1e-3", "2e-3"))
 
 CONTENDERS: Mapping[str, Contender] = {
     "grpo": Contender(
         "grpo",
         _ON_POLICY,
         (
-            *_BY_RATE[:3],
-            "--learning-rate 6e-4 --gradient.scale std",
-            "--learning-rate 3e-4 --minibatches 4",
-            "--learning-rate 6e-4 --batches 3",
+            _STEADILY,
+            _SLOWLY,
+            _FAST,
+            f"{_STEADILY} --gradient.scale std",
+            f"{_FAST} --gradient.scale std",
+            f"{_SLOWLY} --minibatches 4",
         ),
     ),
     "sdpo": Contender(
         "sdpo",
         _SLOW_TEACHER,
-        (*_BY_RATE, "--learning-rate 1e-3 --teacher-rate 0.003", "--learning-rate 6e-4 --minibatches 2"),
+        (
+            _FAST,
+            _STEADILY,
+            _HASTILY,
+            f"{_FAST} --teacher-rate 0.003",
+            f"{_FAST} --route failures",
+            f"{_STEADILY} --minibatches 2",
+        ),
     ),
     "hybrid": Contender(
         "sdpo",
         f"{_SLOW_TEACHER} --policy-share 0.5",
-        (*_BY_RATE, "--learning-rate 1e-3 --policy-share 0.9", "--learning-rate 1e-3 --policy-share 0.2"),
+        (
+            _FAST,
+            _STEADILY,
+            _HASTILY,
+            f"{_FAST} --policy-share 0.9",
+            f"{_FAST} --policy-share 0.2",
+            f"{_STEADILY} --minibatches 2",
+        ),
     ),
 }
-"""By name. A comparison is fair as far as these lists are."""
+"""By name, the variant first that is taken without tuning. A comparison is fair as far as these lists are."""
 
 
 def contenders(names: Sequence[str]) -> dict[str, Contender]:

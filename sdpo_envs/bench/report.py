@@ -40,12 +40,13 @@ def tables(found: Comparison) -> list[Any]:
 
 
 def show(found: Comparison) -> None:
-    """Print the tables, and the notes.
+    """Print the tables, and the notes; wide enough for a table where no terminal says how wide it is.
 
     Raises:
         MissingExtra: rich is not installed.
     """
-    console = require("rich.console", "bench").Console()
+    make = require("rich.console", "bench").Console
+    console = make() if make().is_terminal else make(width=140)
     for table in tables(found):
         console.print(table)
     for note in found.notes:
