@@ -148,7 +148,9 @@ def test_what_is_told_may_hold_paths_and_tuples(tmp_path: Path) -> None:
     assert told(tmp_path) == {"data": "x/y", "betas": [0.9, 0.95]}
 
 
-@pytest.mark.parametrize("bad", [{"x": object()}, {"x": float("nan")}, {"x": b""}, "text", 7], ids=repr)
+@pytest.mark.parametrize(
+    "bad", [{"x": object()}, {"x": float("nan")}, {"x": b""}, "text", 7], ids=["object", "nan", "bytes", "text", "7"]
+)
 def test_what_is_no_json_cannot_be_told(tmp_path: Path, bad: Any) -> None:
     with pytest.raises(SettingError, match="must be a JSON object"):
         Recording(tmp_path / "run", told=bad)
