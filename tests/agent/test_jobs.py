@@ -3,9 +3,11 @@
 import _thread
 import json
 import os
+import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -246,6 +248,15 @@ def test_only_the_end_of_a_long_log_is_told(tmp_path: Path) -> None:
     assert str(caught.value).endswith("line 999 \N{REPLACEMENT CHARACTER}")
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Have SIGINT raise KeyboardInterrupt, also where a shell began the tests in the background and turned it off."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interruption_ends_those_that_run(program: tuple[str, ...], tmp_path: Path) -> None:
     made = jobs(tmp_path, 3, "--sleep", "60")
 

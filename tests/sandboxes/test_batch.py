@@ -167,7 +167,7 @@ print("right")
     cases = tuple(Case(text, "right") for text in ("hang", *("quick",) * 20))
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
     try:
-        verdict = judge_code(code, Exam(cases), wall, seconds=2, memory_mb=96, fraction=True)
+        verdict = judge_code(code, Exam(cases), wall, seconds=4, memory_mb=96, fraction=True)
     finally:
         for process in busy:
             process.kill()
