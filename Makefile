@@ -10,7 +10,7 @@ export TOKENIZERS_PARALLELISM ?= false
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
-demo: .venv/ready ## step every environment, then train GRPO and SDPO, and draw what happened
+demo: .venv/ready ## show one failure and its self-teacher, then train GRPO, SDPO and both, and report
 	@$(BIN)/python examples/demo.py
 
 test: .venv/ready ## run the tests

@@ -1,4 +1,4 @@
-"""The command line: ``python -m sdpo_agent train sdpo --env sdpo/ToolUse-v0 ...``, and ``discover``, and ``probe``."""
+"""The command line: ``python -m sdpo_agent`` with ``train``, ``discover``, ``probe``, ``warm-start`` or ``bench``."""
 
 import contextlib
 import re

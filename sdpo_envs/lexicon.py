@@ -23,6 +23,8 @@ SETTLED = (0.35, 0.30, 0.20, 0.15)
 """How often each does in the worlds to learn in, where unlikely readings are more common, so that most guesses fail."""
 
 SPLITS = ("warm", "train", "test")
+TELLING = ("all", "first", "none")
+"""How much feedback says of a failure: everything that is wrong, the first of it, or nothing at all."""
 LEVELS: Mapping[str, tuple[float, float]] = {"mixed": (0.0, 1.0), "hard": (0.005, 0.05), "very-hard": (0.0003, 0.003)}
 """Between which bounds the chance of a guess at a task lies."""
 

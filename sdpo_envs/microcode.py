@@ -21,16 +21,13 @@ from sdpo_envs.env import JudgedEnv
 from sdpo_envs.errors import JudgeError, choose
 from sdpo_envs.feedback import LIMIT
 from sdpo_envs.files import source
-from sdpo_envs.lexicon import Lexicon, Request, guess, requests
+from sdpo_envs.lexicon import TELLING, Lexicon, Request, guess, requests
 from sdpo_envs.oneliner import LONGEST, outcome
 from sdpo_envs.parsing import code_block
 from sdpo_envs.sandbox import Program, Run, Sandbox, open_sandbox
 from sdpo_envs.vector import GroupEnv
 
 PROMPT = "Write f(x): {words}"
-TELLING = ("all", "first", "none")
-"""How much feedback says: all differing values, the first of them, or nothing at all."""
-
 VALUES: Lexicon = {
     "turn": ("x[::-1]", "x[1:]+x[:1]", "x[-1:]+x[:-1]", "x[2:]+x[:2]"),
     "swing": ("x[-1:]+x[:-1]", "x[::-1]", "x[::-2]", "x[1:]+x[:1]"),

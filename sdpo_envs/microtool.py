@@ -17,13 +17,11 @@ from sdpo_envs.core import Finding, Outcome, Task, Verdict
 from sdpo_envs.env import JudgedEnv
 from sdpo_envs.errors import choose
 from sdpo_envs.feedback import LIMIT
-from sdpo_envs.lexicon import Lexicon, Request, guess, requests
+from sdpo_envs.lexicon import TELLING, Lexicon, Request, guess, requests
 from sdpo_envs.parsing import Call, calls
 from sdpo_envs.vector import GroupEnv
 
 PROMPT = "Do: {words}"
-TELLING = ("all", "first", "none")
-"""How much feedback says: of every call that is not right, of the first, or nothing at all."""
 
 _DEVICES = {
     "dim": ("lamp", "light", "level", "power", 1, 2),
