@@ -28,55 +28,88 @@ class Contender:
     flags: str = ""
     variants: tuple[str, ...] = ("",)
 
-    def commands(self) -> list[tuple[str, ...]]:
-        """Return what follows ``sdpo_agent train``, for each variant."""
-        return [(self.preset, *shlex.split(self.flags), *shlex.split(variant)) for variant in self.variants]
+    def commands(self, steps: int) -> list[tuple[str, ...]]:
+        """Return what follows ``sdpo_agent train``, for each variant; in flags, ``{steps}`` stands for `steps`."""
+        words = [(*shlex.split(self.flags), *shlex.split(variant)) for variant in self.variants]
+        return [(self.preset, *(word.replace("{steps}", str(steps)) for word in each)) for each in words]
 
 
-_ON_POLICY = "--minibatches 1 --warmup-steps 0"
-_SLOW_TEACHER = "--teacher-rate 0.01"
 _OWN = ("tuning", "report")  # what a sweep writes beside the folders that have the names of contenders
-_SLOWLY, _STEADILY, _FAST, _HASTILY = (f"--learning-rate {rate}" for rate in ("3e-4", "6e-4", "1e-3", "2e-3"))
+_FALLING = "--decay-steps {steps}"
+_READS_ATTEMPT = "--alpha 1 --teacher-rate 0.01 --reprompt.attempt"
+
+
+def _pace(learning_rate: str, minibatches: int, *more: str) -> str:
+    return " ".join((f"--learning-rate {learning_rate} --minibatches {minibatches}", *more))
+
 
 CONTENDERS: Mapping[str, Contender] = {
     "grpo": Contender(
         "grpo",
-        _ON_POLICY,
+        "--warmup-steps 0",
         (
-            _STEADILY,
-            _SLOWLY,
-            _FAST,
-            f"{_STEADILY} --gradient.scale std",
-            f"{_FAST} --gradient.scale std",
-            f"{_SLOWLY} --minibatches 4",
+            _pace("3e-4", 2),
+            _pace("3e-4", 4),
+            _pace("3e-4", 4, _FALLING),
+            _pace("6e-4", 1),
+            _pace("3e-4", 2, "--gradient.scale std"),
+            _pace("3e-4", 4, "--gradient.clip-high 0.5"),
+        ),
+    ),
+    "dapo": Contender(
+        "dapo",
+        "--warmup-steps 0 --batches 3",
+        (
+            _pace("3e-4", 4),
+            _pace("3e-4", 2),
+            _pace("3e-4", 4, _FALLING),
+            _pace("6e-4", 4),
+            _pace("6e-4", 4, _FALLING),
+            _pace("6e-4", 1),
+        ),
+    ),
+    "sdpo-released": Contender(
+        "sdpo",
+        "",
+        (
+            _pace("6e-4", 1),
+            _pace("3e-4", 1),
+            _pace("1e-3", 1),
+            _pace("1e-3", 1, _FALLING),
+            _pace("3e-4", 4),
+            _pace("6e-4", 4, _FALLING),
         ),
     ),
     "sdpo": Contender(
         "sdpo",
-        _SLOW_TEACHER,
+        _READS_ATTEMPT,
         (
-            _FAST,
-            _STEADILY,
-            _HASTILY,
-            f"{_FAST} --teacher-rate 0.003",
-            f"{_FAST} --route failures",
-            f"{_STEADILY} --minibatches 2",
+            _pace("6e-4", 4, _FALLING, "--route failures"),
+            _pace("6e-4", 4, _FALLING),
+            _pace("1e-3", 4, _FALLING, "--route failures"),
+            _pace("1e-3", 1, _FALLING, "--route failures"),
+            _pace("3e-4", 4, "--route failures"),
+            _pace("3e-4", 4),
         ),
     ),
     "hybrid": Contender(
         "sdpo",
-        f"{_SLOW_TEACHER} --policy-share 0.5",
+        f"{_READS_ATTEMPT} --policy-share 0.5",
         (
-            _FAST,
-            _STEADILY,
-            _HASTILY,
-            f"{_FAST} --policy-share 0.9",
-            f"{_FAST} --policy-share 0.2",
-            f"{_STEADILY} --minibatches 2",
+            _pace("3e-4", 4),
+            _pace("3e-4", 4, "--alpha 0.5"),
+            _pace("3e-4", 4, _FALLING),
+            _pace("6e-4", 4, _FALLING),
+            _pace("6e-4", 1),
+            _pace("3e-4", 4, "--policy-share 0.9"),
         ),
     ),
 }
-"""By name, the variant first that is taken without tuning. A comparison is fair as far as these lists are."""
+"""By name, the variant first that is taken without tuning. A comparison is fair as far as these lists are.
+
+``sdpo-released`` is SDPO as its code was released. ``sdpo`` is what holds here: the paper's settings for rich feedback,
+with the teacher shown the failed attempt too. ``dapo`` plays up to three batches a step: give it a third of the steps.
+"""
 
 
 def contenders(names: Sequence[str]) -> dict[str, Contender]:

@@ -89,7 +89,7 @@ def contest(settings: ContestSettings, program: Sequence[str] = PROGRAM) -> None
     if settings.tuning_seeds:
         chosen = _tuned(known, settings, program)
     else:
-        chosen = {name: each.commands()[0] for name, each in known.items()}
+        chosen = {name: each.commands(settings.steps)[0] for name, each in known.items()}
     jobs = [
         _job(settings, name, chosen[name], seed, settings.run / name / str(seed))
         for seed, name in product(range(settings.seeds), known)
@@ -124,7 +124,9 @@ def _tuned(
             f"--tuning-seeds 0 to take the first of each."
         )
     folder = settings.run / "tuning"
-    variants = {f"{name}-{n}": each for name, one in known.items() for n, each in enumerate(one.commands())}
+    variants = {
+        f"{name}-{n}": each for name, one in known.items() for n, each in enumerate(one.commands(settings.steps))
+    }
     seeds = range(_TUNING_SEEDS_FROM, _TUNING_SEEDS_FROM + settings.tuning_seeds)
     jobs = [
         _job(settings, name, variants[name], seed, folder / name / str(seed)) for seed, name in product(seeds, variants)

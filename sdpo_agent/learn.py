@@ -60,9 +60,11 @@ class LearnSettings:
     """How to sample and how to learn, whatever the algorithm."""
 
     learning_rate: float = 1e-5
-    """Of AdamW, constant after the warm-up."""
+    """Of AdamW, at its highest."""
     warmup_steps: int = 0
     """Training steps over which the learning rate rises from 0."""
+    decay_steps: int = 0
+    """Training steps, those of the warm-up included, after which it has fallen to 0 again, in a line; 0 keeps it."""
     weight_decay: float = 0.01
     """Of AdamW."""
     max_grad_norm: float = 1.0
@@ -84,10 +86,12 @@ class LearnSettings:
     def __post_init__(self) -> None:
         for name in ("minibatches", "microbatch", "max_tokens"):
             within(name, getattr(self, name), 1)
-        for name in ("warmup_steps", "weight_decay", "seed"):
+        for name in ("warmup_steps", "decay_steps", "weight_decay", "seed"):
             within(name, getattr(self, name), 0)
         for name in ("learning_rate", "max_grad_norm", "temperature"):
             within(name, getattr(self, name), 1e-12)
+        if self.decay_steps:
+            within("decay_steps", self.decay_steps, self.warmup_steps + 1)
         if self.rollout_correction is not None:
             within("rollout_correction", self.rollout_correction, 1e-12)
 
@@ -95,6 +99,15 @@ class LearnSettings:
 def make_optimizer(policy: Policy, settings: LearnSettings) -> torch.optim.Optimizer:
     """Return AdamW over what is trained of `policy`."""
     return torch.optim.AdamW(policy.trainable(), settings.learning_rate, weight_decay=settings.weight_decay)
+
+
+def learning_rate(settings: LearnSettings, step: int) -> float:
+    """Return the learning rate of a training step, the first being step 0: it rises, and later falls, in a line."""
+    share = min(1.0, (step + 1) / (settings.warmup_steps + 1))
+    if settings.decay_steps:
+        left = (settings.decay_steps - step) / (settings.decay_steps - settings.warmup_steps)
+        share = min(share, max(0.0, left))
+    return settings.learning_rate * share
 
 
 def learn(
@@ -125,7 +138,7 @@ def learn(
         What to log; of all processes together, the same in each.
     """
     for parameters in optimizer.param_groups:
-        parameters["lr"] = settings.learning_rate * min(1.0, (step + 1) / (settings.warmup_steps + 1))
+        parameters["lr"] = learning_rate(settings, step)
     samples = [algorithm.samples(group) for group in groups]
     if settings.rollout_correction is not None:
         samples = [_corrected(policy, each, settings) for each in samples]

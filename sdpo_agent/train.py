@@ -54,6 +54,11 @@ class TrainSettings(LearnSettings):
         within("batches", self.batches, 1)
         for name in ("steps", "retries", "checkpoint_every", "test_every"):
             within(name, getattr(self, name), 0)
+        if 0 < self.decay_steps < self.steps:
+            raise SettingError(
+                f"In steps {self.decay_steps + 1} to {self.steps} nothing would be learned, as the learning rate has "
+                f"fallen to 0 after decay_steps={self.decay_steps}. Give at least as many as steps."
+            )
 
 
 def train(

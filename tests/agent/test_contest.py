@@ -261,7 +261,7 @@ def parsed(job_command: tuple[str, ...]) -> Train:
 @pytest.mark.parametrize("name", CONTENDERS)
 def test_every_variant_of_every_contender_is_a_run(name: str) -> None:
     settings = ContestSettings(flags="--reprompt.feedback never" if CONTENDERS[name].preset == "sdpo" else "")
-    for flags in CONTENDERS[name].commands():
+    for flags in CONTENDERS[name].commands(150):
         job = _job(settings, f"{name}-1", flags, 1003, Path("runs"))
         train = parsed(job.command)
         assert (train.name, train.loop.seed, train.tasks, train.group_size) == (f"{name}-1", 1003, 8, 8)

@@ -24,7 +24,7 @@ from byhand import (
 from torch import Tensor
 
 from sdpo_agent import GRPO, SDPO, Group, GRPOSettings, Policy, SDPOSettings, TrainSettings
-from sdpo_agent.learn import LearnSettings, learn, make_optimizer
+from sdpo_agent.learn import LearnSettings, learn, learning_rate, make_optimizer
 from sdpo_agent.processes import Processes
 from sdpo_agent.tokens import Tally
 from sdpo_envs import SettingError
@@ -184,6 +184,22 @@ def test_the_warm_up_raises_the_learning_rate_step_by_step(policy: Policy) -> No
     assert rates == pytest.approx([0.1, 0.2, 0.3, 0.3])
 
 
+@pytest.mark.parametrize(
+    ("warmup", "decay", "expected"),
+    [(0, 0, [1, 1, 1, 1]), (0, 4, [1, 3 / 4, 2 / 4, 1 / 4, 0, 0]), (2, 5, [1 / 3, 2 / 3, 1, 2 / 3, 1 / 3, 0])],
+)
+def test_the_learning_rate_rises_stays_and_falls(warmup: int, decay: int, expected: list[float]) -> None:
+    settings = LearnSettings(learning_rate=0.3, warmup_steps=warmup, decay_steps=decay)
+    rates = [learning_rate(settings, step) for step in range(len(expected))]
+    assert rates == pytest.approx([0.3 * share for share in expected])
+
+
+def test_a_run_that_would_go_on_with_nothing_to_learn_by_is_refused() -> None:
+    assert TrainSettings(steps=5, decay_steps=5).steps == 5
+    with pytest.raises(SettingError, match=r"steps 6 to 9.*decay_steps=5"):
+        TrainSettings(steps=9, decay_steps=5)
+
+
 def test_the_optimizer_is_adamw_over_what_is_trained(policy: Policy) -> None:
     optimizer = make_optimizer(policy, LearnSettings(learning_rate=3e-4, weight_decay=0.2))
     assert type(optimizer) is torch.optim.AdamW
@@ -311,6 +327,8 @@ def test_the_initial_policy_is_left_as_it_was_by_telling_alone(policy: Policy) -
         {"learning_rate": math.nan},
         {"learning_rate": 0},
         {"warmup_steps": -1},
+        {"decay_steps": -1},
+        {"decay_steps": 2, "warmup_steps": 2},
         {"weight_decay": -0.1},
         {"max_grad_norm": 0},
         {"seed": -1},
