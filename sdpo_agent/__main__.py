@@ -34,7 +34,7 @@ from sdpo_agent.train import TrainSettings, train
 from sdpo_envs import GroupEnv, InfrastructureError, Recording, SdpoError, SettingError, record
 
 Inline = tyro.conf.arg(name="")
-Way = Literal["best-of-k", "feedback", "conversation", "sdpo"]
+Way = Literal["best-of-k", "reprompt", "feedback", "conversation", "sdpo"]
 _FOR_THE_USER = (SdpoError, gymnasium.error.Error, ModuleNotFoundError, OSError)
 """Errors whose message is all that a user needs; others are bugs, and come with their traceback."""
 
@@ -153,7 +153,8 @@ class Discover:
     source: Annotated[Source, Inline] = field(default_factory=Source)
     remote: Annotated[Remote, Inline] = field(default_factory=Remote)
     ways: tuple[Way, ...] = ("best-of-k", "feedback", "sdpo")
-    """What is done with failures: nothing, their feedback is shown, the attempts too, or they are learned from."""
+    """What is done with failures: nothing, the last one's feedback is shown, that of all is, the attempts too, or they
+    are learned from."""
     task_ids: tuple[str, ...] = ()
     """The tasks; none takes the first ones."""
     tasks: int = 1
@@ -214,7 +215,8 @@ class Discover:
             return TestTime(sampler, make_algorithm(sampler, self.sdpo), loop)
         if way == "best-of-k":
             return BestOfK(sampler)
-        return MultiTurn(sampler, loop, conversation=way == "conversation")
+        memory = 1 if way == "reprompt" else None
+        return MultiTurn(sampler, loop, conversation=way == "conversation", memory=memory)
 
 
 @dataclass(frozen=True)

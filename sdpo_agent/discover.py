@@ -105,12 +105,17 @@ class MultiTurn(BestOfK):
         settings: Tell how much room an action needs.
         conversation: Whether to show the attempts too, as turns of a chat, and not only their feedback in one turn,
             which the paper found clearly better.
+        memory: Most failures to show; None for as many as there is room for. With 1 it is no more than asking again
+            with feedback.
     """
 
-    def __init__(self, sampler: Sampler, settings: DiscoverSettings, *, conversation: bool = False) -> None:
-        super().__init__(sampler, {"conversation": conversation})
+    def __init__(
+        self, sampler: Sampler, settings: DiscoverSettings, *, conversation: bool = False, memory: int | None = None
+    ) -> None:
+        super().__init__(sampler, {"conversation": conversation, "memory": memory})
         self._room = settings.max_tokens
         self._conversation = conversation
+        self._memory = memory
         self._chains: dict[int, list[Attempt]] = {}
         self._starts: dict[int, int] = {}
 
@@ -121,10 +126,11 @@ class MultiTurn(BestOfK):
         def fits(start: int) -> bool:
             return self.sampler.fits(self._asked(chain[start:], conversation), self._room)
 
+        oldest = 0 if self._memory is None else max(0, len(chain) - self._memory)
         start = self._starts.get(slot, len(chain))  # where to search from; what is found does not depend on it
-        while start > 0 and fits(start - 1):
+        while start > oldest and fits(start - 1):
             start -= 1
-        while start < len(chain) and not fits(start):
+        while start < len(chain) and (start < oldest or not fits(start)):
             start += 1
         self._starts[slot] = start
         return self._asked(chain[start:], conversation)

@@ -280,6 +280,17 @@ def test_the_oldest_is_forgotten_first_and_the_question_never(tmp_path: Path, co
             assert asked == read(whole, round)
 
 
+@pytest.mark.parametrize("conversation", [False, True])
+def test_no_more_is_remembered_than_was_asked_for(tmp_path: Path, conversation: bool) -> None:
+    letters = "bcdef"
+    sampler = script(*letters)
+    play(MultiTurn(sampler, settings(), conversation=conversation, memory=2), tmp_path, 1, attempts=6)
+    for round in range(6):
+        asked = text(read(sampler, round))
+        kept = letters[max(0, round - 2) : round]
+        assert [letter for letter in letters if f"'{letter}' is wrong." in asked] == list(kept)
+
+
 def test_with_no_room_for_any_history_the_bare_question_is_read(tmp_path: Path) -> None:
     sampler = script(room=30)
     play(MultiTurn(sampler, settings()), tmp_path, 1, attempts=3)

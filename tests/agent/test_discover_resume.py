@@ -31,6 +31,7 @@ def sampler(letters: str = "bcdefghijkl!", room: int = 10**9) -> Scripted:
 
 STRATEGIES: dict[str, Callable[[], Strategy]] = {
     "best-of-k": lambda: BestOfK(sampler()),
+    "reprompt": lambda: MultiTurn(sampler(), settings(), memory=1),
     "feedback": lambda: MultiTurn(sampler(), settings()),
     "conversation": lambda: MultiTurn(sampler(), settings(), conversation=True),
     "feedback, forgetting": lambda: MultiTurn(sampler(room=200), settings()),
@@ -135,6 +136,7 @@ def test_with_more_attempts_it_goes_on_as_if_it_had_them_from_the_start(tmp_path
     [
         (lambda: BestOfK(sampler()), {}),
         (lambda: MultiTurn(sampler(), settings(), conversation=True), {}),
+        (lambda: MultiTurn(sampler(), settings(), memory=1), {}),
         (STRATEGIES["feedback"], {"seed": 1}),
         (STRATEGIES["feedback"], {"temperature": 0.5}),
         (STRATEGIES["feedback"], {"max_tokens": 5}),

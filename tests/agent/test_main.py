@@ -343,7 +343,7 @@ def test_the_tasks_of_a_test_are_shared_among_processes_or_refused(
 
 
 def test_discover_runs_from_a_shell(tmp_path: Path) -> None:
-    ways = ("best-of-k", "feedback", "conversation", "sdpo")
+    ways = ("best-of-k", "reprompt", "feedback", "conversation", "sdpo")
     ended = started("discover", *PHYSICS, *SEARCH, "--ways", *ways, "--run", str(tmp_path / "run"))
     assert ended.returncode == 0, ended.stderr
     for name in (*ways, "discovery@1", "discovery@4", "attempts until 0.5"):
