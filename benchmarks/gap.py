@@ -136,7 +136,9 @@ def seen(config: dict[str, Any], tasks: int) -> Seen:
 
 
 def correlation(first: Sequence[float], second: Sequence[float], draws: int = 2000) -> str:
-    """Return Spearman's rho with a 95 % interval over points drawn anew."""
+    """Return Spearman's rho with a 95 % interval over points drawn anew, or that all of either are equal."""
+    if min(len(set(first)), len(set(second))) < 2:
+        return "undefined"
     rng, pairs = np.random.default_rng(0), np.array([first, second])
     drawn = [pairs[:, rng.integers(pairs.shape[1], size=pairs.shape[1])] for _ in range(draws)]
     rhos = [rank_correlation(each) for each in drawn if all(len(set(row)) > 1 for row in each.tolist())]

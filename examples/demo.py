@@ -63,7 +63,10 @@ def show_a_failure(policy: Policy) -> None:
     show(turn.observation, f"a task of {ENV}: {group.task_id}", "blue")
     show(turn.action, "a failed attempt of a policy of 0.7 million parameters", "white")
     show(str(attempt.feedback), "its feedback", "red")
-    told = hindsight(Group(group.task_id, (attempt,)), attempt, turn.observation, Reprompt(peer="none")) or ""
+    told = (
+        hindsight(Group(group.task_id, (attempt,)), attempt, turn.observation, Reprompt(peer="none", attempt=True))
+        or ""
+    )
     show(told, "what the same policy reads as its own teacher", "green")
     console.print(token_by_token(policy, attempt, turn, told))
     console.print(
