@@ -20,6 +20,7 @@ ATTEMPTS, CLOCK, RECORDING = "attempts.jsonl", "clock.jsonl", "recording.json"
 """The files of a recording."""
 TRAIN = "train"
 """The phase whose attempts are counted and whose time is taken."""
+_OUTCOMES = {each.value: each for each in Outcome}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,7 +266,7 @@ def _actions(record: Record) -> tuple[str, ...]:
 def _outcome(record: Record) -> Outcome | None:
     name = _cell(record, "outcome", str, None)
     try:
-        return None if name is None else Outcome(choose("outcome", name, [each.value for each in Outcome]))
+        return None if name is None else _OUTCOMES[choose("outcome", name, _OUTCOMES)]
     except SettingError as error:
         raise RecordError(f"{record.where}: in the column 'outcome', {error}") from error
 
