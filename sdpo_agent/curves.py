@@ -86,9 +86,9 @@ def curve(records: Sequence[Record], budget: int, *, level: float = 0.9, draws: 
     return Curve(_mean(tasks, budget), low, high)
 
 
-def attempts_until(curve: Curve, level: float) -> float:
-    """Return the least k at which discovery@k reaches `level`, infinite where it never does."""
-    reached = np.flatnonzero(curve.mean >= level - 1e-9)  # the mean of tenths may miss a tenth by rounding
+def attempts_until(discovered: Floats, level: float) -> float:
+    """Return the least k at which one of a curve's lines reaches `level`, infinite where it never does."""
+    reached = np.flatnonzero(discovered >= level - 1e-9)  # the mean of tenths may miss a tenth by rounding
     return float(reached[0] + 1) if len(reached) else math.inf
 
 

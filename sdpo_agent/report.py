@@ -61,14 +61,18 @@ def save_probe(found: Sequence[TaskProbe], folder: Path) -> None:
 
 
 def discovery_table(curves: Mapping[str, Curve], runs: Mapping[str, int]) -> Table:
-    """Return a row per strategy: discovery@k at a few k, and the attempts until a half is discovered."""
+    """Return a row per strategy: discovery@k at a few k, and the attempts until a half and nine tenths are discovered.
+
+    The interval of attempts is where those of discovery@k reach as much.
+    """
     budget = len(next(iter(curves.values())).mean)
     marks = sorted({max(1, round(budget * share)) for share in (1 / 16, 1 / 4, 1)})
-    table = Table("strategy", "runs", *(f"discovery@{k}" for k in marks), "attempts until 0.5", title="Discovery")
+    levels = (0.5, 0.9)
+    heads = (*(f"discovery@{k}" for k in marks), *(f"attempts until {level}" for level in levels))
+    table = Table("strategy", "runs", *heads, title="Discovery")
     for name, curve in curves.items():
         shown = [f"{curve.mean[k - 1]:.2f} [{curve.low[k - 1]:.2f}, {curve.high[k - 1]:.2f}]" for k in marks]
-        half = attempts_until(curve, 0.5)
-        table.add_row(name, str(runs[name]), *shown, f"{half:.0f}" if math.isfinite(half) else f"> {budget}")
+        table.add_row(name, str(runs[name]), *shown, *(_until(curve, level) for level in levels))
     return table
 
 
@@ -92,6 +96,12 @@ def save_discovery(curves: Mapping[str, Curve], folder: Path) -> None:
 def _pyplot() -> Any:
     require("matplotlib", "bench").use("Agg")
     return require("matplotlib.pyplot", "bench")
+
+
+def _until(curve: Curve, level: float) -> str:
+    reached = [attempts_until(line, level) for line in (curve.mean, curve.high, curve.low)]
+    value, low, high = (f"{k:.0f}" if math.isfinite(k) else f"> {len(curve.mean)}" for k in reached)
+    return value if math.isinf(reached[1]) else f"{value} [{low}, {high}]"
 
 
 def _interval(values: Sequence[float | None], *, sign: bool = False) -> str:

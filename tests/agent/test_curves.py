@@ -192,8 +192,8 @@ def test_an_interval_covers_the_truth_about_as_often_as_it_says(independent: boo
 @pytest.mark.parametrize(("level", "until"), [(0.1, 1), (0.5, 5), (0.55, 6), (1.0, 10)])
 def test_the_attempts_until_a_level_is_reached(level: float, until: int) -> None:
     steps = Curve(pass_at(10, 1, 10), np.zeros(10), np.ones(10))  # a tenth more with each attempt
-    assert attempts_until(steps, level) == until
+    assert attempts_until(steps.mean, level) == until
 
 
 def test_a_level_that_is_never_reached_takes_for_ever() -> None:
-    assert attempts_until(curve([chain(None)], 8), 0.5) == math.inf
+    assert attempts_until(curve([chain(None)], 8).mean, 0.5) == math.inf

@@ -123,17 +123,24 @@ def test_a_picture_is_drawn_of_whatever_is_known(tmp_path: Path, found: list[Tas
 
 def test_the_table_of_discovery_has_a_few_points_of_each_curve() -> None:
     shown = text(discovery_table(CURVES, {"best-of-k": 3, "sdpo": 5}))
-    for heading in ("discovery@1 ", "discovery@4 ", "discovery@16 ", "attempts until 0.5"):
+    for heading in ("discovery@1 ", "discovery@4 ", "discovery@16 ", "attempts until 0.5", "attempts until 0.9"):
         assert heading in shown
     best, sdpo = rows(discovery_table(CURVES, {"best-of-k": 3, "sdpo": 5}))
-    assert best == ["best-of-k", "3", "0.01 [0.00, 0.02]", "0.04 [0.02, 0.08]", "0.16 [0.10, 0.30]", "> 16"]
-    assert sdpo == ["sdpo", "5", "0.10 [0.05, 0.20]", "0.28 [0.22, 0.36]", "1.00 [0.90, 1.00]", "8"]
+    assert best == ["best-of-k", "3", "0.01 [0.00, 0.02]", "0.04 [0.02, 0.08]", "0.16 [0.10, 0.30]", "> 16", "> 16"]
+    points = ["0.10 [0.05, 0.20]", "0.28 [0.22, 0.36]", "1.00 [0.90, 1.00]"]
+    assert sdpo == ["sdpo", "5", *points, "8 [7, 9]", "15 [15, 16]"]
+
+
+def test_an_interval_of_attempts_may_have_no_end() -> None:
+    unsure = Curve(np.array([0.2, 0.6, 0.8]), np.array([0.0, 0.3, 0.4]), np.array([0.5, 0.8, 0.95]))
+    ((*_, half, most),) = rows(discovery_table({"a": unsure}, {"a": 2}))
+    assert (half, most) == ("2 [1, > 3]", "> 3 [3, > 3]")
 
 
 def test_the_table_of_one_attempt_has_one_point() -> None:
     one = curve([Record("t", (True,))], 1)
-    ((name, runs, point, until),) = rows(discovery_table({"a": one}, {"a": 1}))
-    assert (name, runs, point, until) == ("a", "1", "1.00 [1.00, 1.00]", "1")
+    ((name, runs, point, half, most),) = rows(discovery_table({"a": one}, {"a": 1}))
+    assert (name, runs, point, half, most) == ("a", "1", "1.00 [1.00, 1.00]", "1 [1, 1]", "1 [1, 1]")
 
 
 def test_curves_are_read_back_as_they_were(tmp_path: Path) -> None:
