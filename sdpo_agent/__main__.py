@@ -32,6 +32,7 @@ from sdpo_agent.run import require_run, saved_attempts
 from sdpo_agent.sdpo import SDPOSettings
 from sdpo_agent.train import TrainSettings, train
 from sdpo_envs import GroupEnv, InfrastructureError, Recording, SdpoError, SettingError, record
+from sdpo_envs.errors import within
 
 Inline = tyro.conf.arg(name="")
 Way = Literal["best-of-k", "reprompt", "feedback", "conversation", "sdpo"]
@@ -163,6 +164,8 @@ class Discover:
     """Runs of each way at each task."""
     batch: int = 16
     """Attempts per round; in multi-turn, chains side by side."""
+    memory: int | None = None
+    """Most failures that multi-turn shows; None for as many as there is room for."""
     run: Path = Path("runs/discover")
     """The folder to write to: a folder per way, task and seed in it."""
     resume: bool = False
@@ -176,6 +179,8 @@ class Discover:
         """Run it."""
         if not self.ways:
             raise SettingError("--ways names none; name at least one, such as best-of-k.")
+        if self.memory is not None:
+            within("memory", self.memory, 1)
         if self.remote.url and "sdpo" in self.ways:
             raise SettingError("A policy behind a server cannot learn; leave 'sdpo' out of --ways, or leave out --url.")
         if Processes().count > 1:
@@ -215,7 +220,7 @@ class Discover:
             return TestTime(sampler, make_algorithm(sampler, self.sdpo), loop)
         if way == "best-of-k":
             return BestOfK(sampler)
-        memory = 1 if way == "reprompt" else None
+        memory = 1 if way == "reprompt" else self.memory
         return MultiTurn(sampler, loop, conversation=way == "conversation", memory=memory)
 
 

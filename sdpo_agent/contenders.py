@@ -84,8 +84,8 @@ CONTENDERS: Mapping[str, Contender] = {
         "sdpo",
         _READS_ATTEMPT,
         (
-            _pace("6e-4", 4, _FALLING, "--route failures"),
             _pace("6e-4", 4, _FALLING),
+            _pace("6e-4", 4, _FALLING, "--route failures"),
             _pace("1e-3", 4, _FALLING, "--route failures"),
             _pace("1e-3", 1, _FALLING, "--route failures"),
             _pace("3e-4", 4, "--route failures"),

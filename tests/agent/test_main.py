@@ -449,6 +449,7 @@ def test_a_server_searches_and_is_probed(command: Command, url: str, tmp_path: P
     [
         (("--url", "http://localhost:1/v1"), "cannot learn; leave 'sdpo' out of --ways, or leave out --url"),
         (("--ways", *PHYSICS), "--ways names none"),
+        (("--memory", "0", *PHYSICS), "memory=0 must lie in [1, inf]"),
         (("--task-ids", "physics/train/eleven", *PHYSICS, "--run", "{run}"), "No task has the id"),
     ],
 )
