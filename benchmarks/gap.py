@@ -35,6 +35,7 @@ from matplotlib import pyplot
 TASKS = 96
 AT_ONCE = 8
 LAST = 3
+NEAR = 0.05  # in nats per token, and in success
 MARKERS = "osD^v"
 
 Floats = npt.NDArray[np.float64]
@@ -85,8 +86,9 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path, help="folders that a benchmark has written")
     parser.add_argument("--out", type=Path, default=Path("runs/gap"))
     parser.add_argument("--tasks", type=int, default=TASKS, help="to probe, of each world")
+    parser.add_argument("--ways", nargs="*", default=[], help="contenders to take; all, if none is named")
     arguments = parser.parse_args()
-    ways = read(arguments.runs, arguments.tasks)
+    ways = read(arguments.runs, arguments.tasks, arguments.ways)
     if len(ways) < 3:
         raise SystemExit(f"There are runs of SDPO of {len(ways)} ways to teach; a correlation needs three or more.")
     show(ways)
@@ -97,15 +99,21 @@ def main() -> None:
     print(f"Written to {arguments.out}")
 
 
-def read(folders: Sequence[Path], tasks: int) -> list[Way]:
-    """Return every way to teach by SDPO that there are finished runs of; runs that tune are left out."""
+def read(folders: Sequence[Path], tasks: int, only: Sequence[str] = ()) -> list[Way]:
+    """Return every way to teach by SDPO that there are finished runs of; runs that tune are left out.
+
+    Args:
+        folders: That a benchmark has written.
+        tasks: To probe, of each world.
+        only: Names of ways to take; none takes all.
+    """
     ways: dict[tuple[str, str], Way] = {}
     known: dict[str, Seen] = {}
     runs = sorted(path.parent for folder in folders for path in folder.glob("*/*/done.json"))
     for run in runs:
         config = json.loads((run / "config.json").read_text(encoding="utf-8"))
         told = json.loads((run / "recording.json").read_text(encoding="utf-8"))["told"]
-        if config["algorithm"] != "SDPO":
+        if config["algorithm"] != "SDPO" or (only and told["algorithm"] not in only):
             continue
         key = json.dumps([config["world"], config["source"], config["settings"]["reprompt"]], sort_keys=True)
         if key not in known:
@@ -171,9 +179,18 @@ def show(ways: Sequence[Way]) -> None:
         print(f"{world or 'All'}, {len(chosen)} ways: rank correlation with the gain, {told}")
 
 
+def labels(points: Sequence[tuple[float, float, str]]) -> list[tuple[tuple[float, float], str]]:
+    """Return where to write which names: those of points that lie beside one another under one another."""
+    told: dict[tuple[float, float], list[str]] = {}
+    for x, y, name in sorted(points, key=lambda each: -each[1]):
+        near = [place for place in told if abs(place[0] - x) < NEAR and abs(place[1] - y) < NEAR]
+        told.setdefault(near[0] if near else (x, y), []).append(name)
+    return [(place, "\n".join(names)) for place, names in told.items()]
+
+
 def draw(ways: Sequence[Way], path: Path) -> None:
     """Draw gain over gap and over lift, a marker per world."""
-    figure, panels = pyplot.subplots(1, 2, figsize=(9, 4), sharey=True, layout="constrained")
+    figure, panels = pyplot.subplots(1, 2, figsize=(11, 5), sharey=True, layout="constrained")
     by_world: dict[str, list[Way]] = defaultdict(list)
     for way in ways:
         by_world[way.world].append(way)
@@ -181,9 +198,8 @@ def draw(ways: Sequence[Way], path: Path) -> None:
         for number, (world, some) in enumerate(by_world.items()):
             marker = MARKERS[number % len(MARKERS)]
             axes.scatter([getattr(way, name) for way in some], [way.gain for way in some], marker=marker, label=world)
-            for way in some:
-                place = (getattr(way, name), way.gain)
-                axes.annotate(way.name, place, xytext=(4, 3), textcoords="offset points", fontsize=7)
+            for place, text in labels([(getattr(way, name), way.gain, way.name) for way in some]):
+                axes.annotate(text, place, xytext=(4, 4), textcoords="offset points", fontsize=6, va="top")
     panels[0].set(xlabel="gap before training, nats/token of failed attempts", ylabel="gain in success")
     panels[1].set(xlabel="lift before training")
     panels[0].legend()

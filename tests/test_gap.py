@@ -60,7 +60,9 @@ def test_a_gain_is_the_last_three_tests_less_the_first_of_finished_runs(gap: Any
     write(tmp_path / "peers" / "2", [0.0, 1.0], done=False)
     write(tmp_path / "grpo" / "0", [0.0, 0.5], "GRPO")
     write(tmp_path / "tuning" / "peers-0" / "1000", [0.0, 0.7])
-    (way,) = gap.read([tmp_path], 2)
+    write(tmp_path / "another" / "0", [0.0, 0.7])
+    (way,) = gap.read([tmp_path], 2, ["peers"])
+    assert {each.name for each in gap.read([tmp_path], 2)} == {"peers", "another"}
     assert (way.name, way.world) == ("peers", "MicroTool, feedback first")
     assert way.gains == pytest.approx([0.2, 0.5])
     assert len(way.seen) == 2
@@ -89,6 +91,11 @@ def test_it_says_draws_and_writes(
     assert (tmp_path / "out" / "gap.png").stat().st_size > 5_000
     rows = json.loads((tmp_path / "out" / "gap.json").read_text())
     assert [row["way"] for row in rows] == ["one", "three", "two"]
+
+
+def test_names_of_points_that_nearly_meet_stand_under_one_another(gap: Any) -> None:
+    told = gap.labels([(0.5, 0.1, "low"), (0.5, 0.8, "second"), (0.51, 0.82, "first"), (0.6, 0.82, "right")])
+    assert told == [((0.51, 0.82), "first\nsecond"), ((0.6, 0.82), "right"), ((0.5, 0.1), "low")]
 
 
 def test_too_few_ways_are_refused(gap: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
