@@ -13,6 +13,7 @@ reported in arXiv 2605.30070.
 import argparse
 import json
 import statistics
+import textwrap
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -180,12 +181,12 @@ def show(ways: Sequence[Way]) -> None:
 
 
 def labels(points: Sequence[tuple[float, float, str]]) -> list[tuple[tuple[float, float], str]]:
-    """Return where to write which names: those of points that lie beside one another under one another."""
+    """Return where to write which names: once for points that nearly meet."""
     told: dict[tuple[float, float], list[str]] = {}
     for x, y, name in sorted(points, key=lambda each: -each[1]):
         near = [place for place in told if abs(place[0] - x) < NEAR and abs(place[1] - y) < NEAR]
         told.setdefault(near[0] if near else (x, y), []).append(name)
-    return [(place, "\n".join(names)) for place, names in told.items()]
+    return [(place, textwrap.fill(", ".join(names), 30)) for place, names in told.items()]
 
 
 def draw(ways: Sequence[Way], path: Path) -> None:
@@ -200,6 +201,7 @@ def draw(ways: Sequence[Way], path: Path) -> None:
             axes.scatter([getattr(way, name) for way in some], [way.gain for way in some], marker=marker, label=world)
             for place, text in labels([(getattr(way, name), way.gain, way.name) for way in some]):
                 axes.annotate(text, place, xytext=(4, 4), textcoords="offset points", fontsize=6, va="top")
+        axes.margins(0.25, 0.1)
     panels[0].set(xlabel="gap before training, nats/token of failed attempts", ylabel="gain in success")
     panels[1].set(xlabel="lift before training")
     panels[0].legend()

@@ -8,7 +8,8 @@ log-probabilities, so a policy in this process; the others also work through a s
 To try again helps by itself: of those who failed, some succeed with no help at all. So attempts with hindsight are
 compared with as many new ones without it, by the same draws, and not with those that the hindsight is on.
 
-The initial gap between teacher and student predicts what self-distillation gains (arXiv 2605.30070).
+The initial gap between teacher and student is reported to predict what self-distillation gains (arXiv 2605.30070);
+``benchmarks/gap.py`` looks whether it does.
 """
 
 import math

@@ -93,9 +93,9 @@ def test_it_says_draws_and_writes(
     assert [row["way"] for row in rows] == ["one", "three", "two"]
 
 
-def test_names_of_points_that_nearly_meet_stand_under_one_another(gap: Any) -> None:
+def test_points_that_nearly_meet_are_named_together(gap: Any) -> None:
     told = gap.labels([(0.5, 0.1, "low"), (0.5, 0.8, "second"), (0.51, 0.82, "first"), (0.6, 0.82, "right")])
-    assert told == [((0.51, 0.82), "first\nsecond"), ((0.6, 0.82), "right"), ((0.5, 0.1), "low")]
+    assert told == [((0.51, 0.82), "first, second"), ((0.6, 0.82), "right"), ((0.5, 0.1), "low")]
 
 
 def test_too_few_ways_are_refused(gap: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
