@@ -1,10 +1,11 @@
 """Does the gap between self-teacher and student, before any training, foretell what training gains?
 
-    python benchmarks/gap.py runs/inputs-code runs/inputs-tool --out runs/gap
+    python benchmarks/gap.py runs/ablations runs/ablations-tool --out runs/gap
 
 Reads what `python -m sdpo_agent bench` has made with several ways to teach. For each way, in each world: the probe's
 gap and lift (`sdpo_agent.probe`), of the policy that training began with, under the hindsight that this way shows its
-teacher; and the final success less that before training, on tasks to test on. All are means over seeds, with 95 %
+teacher, each times the share of attempts that there is such hindsight on; and the final success less that before
+training, on tasks to test on. All are means over seeds, with 95 %
 bootstrap intervals over them. It prints them, with Spearman's rank correlations of gap and of lift with the gain, whose
 intervals are over ways drawn anew; and draws ``gap.png`` and writes ``gap.json``. That the gap predicts the gain was
 reported in arXiv 2605.30070.
