@@ -5,10 +5,9 @@
 Reads what `python -m sdpo_agent bench` has made with several ways to teach. For each way, in each world: the probe's
 gap and lift (`sdpo_agent.probe`), of the policy that training began with, under the hindsight that this way shows its
 teacher, each times the share of attempts that there is such hindsight on; and the final success less that before
-training, on tasks to test on. All are means over seeds, with 95 %
-bootstrap intervals over them. It prints them, with Spearman's rank correlations of gap and of lift with the gain, whose
-intervals are over ways drawn anew; and draws ``gap.png`` and writes ``gap.json``. That the gap predicts the gain was
-reported in arXiv 2605.30070.
+training, on tasks to test on. All are means over seeds, with 95 % bootstrap intervals over them. It prints them, with
+Spearman's rank correlations of gap and of lift with the gain, whose intervals are over ways drawn anew; and draws
+``gap.png`` and writes ``gap.json``. That the gap predicts the gain was reported in arXiv 2605.30070.
 """
 
 import argparse
