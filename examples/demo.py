@@ -36,7 +36,7 @@ def main() -> None:
     given = parser.parse_args()
     policy = Policy.load(bundled("tasks", "micro", "policy"), device="cpu")
     show_a_failure(policy)
-    console.rule(f"GRPO, SDPO and both at once: {given.seeds} seeds, {given.steps} steps of 8 tasks x 8 attempts")
+    console.rule(f"GRPO, SDPO and both at once: {given.seeds} seeds, {given.steps} steps of 64 attempts")
     contest(ContestSettings(seeds=given.seeds, tuning_seeds=0, steps=given.steps, test_every=10, run=given.run))
     console.print(
         "[bold]What this shows:[/] programs are written token by token, run behind a wall, judged, explained, and "

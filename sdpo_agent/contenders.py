@@ -1,7 +1,8 @@
 """What the benchmark compares: each contender a preset of `sdpo_agent train`, flags, and flags to choose between.
 
 Every contender of a sweep chooses among the same number of variants, on seeds that are not reported. All share the
-world, the policy, the tasks of every step and the draws of every attempt, as far as these follow from the seed.
+world, the policy, the order of the tasks and the number of attempts per step, which a variant may share out otherwise:
+16 tasks of 4 attempts, say, in place of 8 of 8.
 """
 
 import re
@@ -36,6 +37,8 @@ class Contender:
 
 _OWN = ("tuning", "report")  # what a sweep writes beside the folders that have the names of contenders
 _FALLING = "--decay-steps {steps}"
+_WIDE = "--tasks 16 --group-size 4"
+_WIDER = "--tasks 32 --group-size 2"
 _READS_ATTEMPT = "--alpha 1 --teacher-rate 0.01 --reprompt.attempt"
 
 
@@ -54,6 +57,8 @@ CONTENDERS: Mapping[str, Contender] = {
             _pace("6e-4", 1),
             _pace("3e-4", 2, "--gradient.scale std"),
             _pace("3e-4", 4, "--gradient.clip-high 0.5"),
+            _pace("3e-4", 2, "--max-grad-norm 0.3"),
+            _pace("3e-4", 2, _WIDE),
         ),
     ),
     "dapo": Contender(
@@ -66,6 +71,8 @@ CONTENDERS: Mapping[str, Contender] = {
             _pace("6e-4", 4),
             _pace("6e-4", 4, _FALLING),
             _pace("6e-4", 1),
+            _pace("3e-4", 4, "--max-grad-norm 0.3"),
+            _pace("3e-4", 4, _WIDE),
         ),
     ),
     "sdpo-released": Contender(
@@ -78,28 +85,34 @@ CONTENDERS: Mapping[str, Contender] = {
             _pace("1e-3", 1, _FALLING),
             _pace("3e-4", 4),
             _pace("6e-4", 4, _FALLING),
+            _pace("3e-4", 1, _WIDE),
+            _pace("3e-4", 1, _WIDER),
         ),
     ),
     "sdpo": Contender(
         "sdpo",
         _READS_ATTEMPT,
         (
+            _pace("6e-4", 4, _FALLING, _WIDER),
+            _pace("6e-4", 4, _FALLING, _WIDER, "--max-grad-norm 0.3"),
+            _pace("6e-4", 4, _FALLING, _WIDE),
+            _pace("6e-4", 4, _FALLING, _WIDE, "--max-grad-norm 0.3 --reprompt.feedback always"),
             _pace("6e-4", 4, _FALLING),
             _pace("6e-4", 4, _FALLING, "--route failures"),
-            _pace("1e-3", 4, _FALLING, "--route failures"),
-            _pace("1e-3", 1, _FALLING, "--route failures"),
             _pace("3e-4", 4, "--route failures"),
-            _pace("3e-4", 4),
+            _pace("1e-3", 1, _FALLING, _WIDER),
         ),
     ),
     "hybrid": Contender(
         "sdpo",
         f"{_READS_ATTEMPT} --policy-share 0.5",
         (
-            _pace("3e-4", 4),
-            _pace("3e-4", 4, "--alpha 0.5"),
-            _pace("3e-4", 4, _FALLING),
+            _pace("6e-4", 4, _FALLING, _WIDE),
+            _pace("3e-4", 4, _WIDE),
+            _pace("6e-4", 4, _FALLING, _WIDER),
             _pace("6e-4", 4, _FALLING),
+            _pace("3e-4", 4, _FALLING),
+            _pace("3e-4", 4),
             _pace("6e-4", 1),
             _pace("3e-4", 4, "--policy-share 0.9"),
         ),

@@ -50,7 +50,7 @@ class ContestSettings:
     steps: int = 150
     """Training steps of a run."""
     tasks: int = 8
-    """Tasks per step."""
+    """Tasks per step; a contender may share out the attempts of a step otherwise, as some variants do."""
     group_size: int = 8
     """Attempts per task."""
     test_every: int = 10

@@ -1,5 +1,6 @@
 """Many runs of `sdpo_agent train`, a few at a time, a process each; what is finished is not made again."""
 
+import fcntl
 import json
 import os
 import shlex
@@ -66,16 +67,32 @@ class Job:
         return self.steps if self.done else path.read_bytes().count(b"\n") if path.exists() else 0
 
     def start(self, program: Sequence[str] = PROGRAM) -> subprocess.Popen[bytes]:
-        """Begin it, or go on after its checkpoint; `program` takes the command."""
-        resume = ("--resume",) if saved_attempts(self.folder) is not None else ()
-        if not resume:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        """Begin it, or go on after its checkpoint; `program` takes the command.
+
+        What runs holds a lock on the folder while it lives, also where the sweep that started it was killed.
+
+        Raises:
+            InfrastructureError: it is being made already.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / _BEGUN).write_text(json.dumps(self.command), encoding="utf-8")
-        command = [*program, *self.command, "--run", str(self.folder), *resume]
-        quiet = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
-        with (self.folder / _LOG).open("ab") as log:
-            return subprocess.Popen(command, env={**os.environ, **quiet}, stdout=log, stderr=log)
+        held = os.open(self.folder, os.O_RDONLY)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            resume = ("--resume",) if saved_attempts(self.folder) is not None else ()
+            if not resume:
+                _empty(self.folder)
+            (self.folder / _BEGUN).write_text(json.dumps(self.command), encoding="utf-8")
+            command = [*program, *self.command, "--run", str(self.folder), *resume]
+            quiet = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
+            with (self.folder / _LOG).open("ab") as log:
+                return subprocess.Popen(command, env={**os.environ, **quiet}, stdout=log, stderr=log, pass_fds=(held,))
+        except BlockingIOError:
+            raise InfrastructureError(
+                f"{self.folder} is being made already, by another sweep or for one that was killed. Wait for it, or "
+                f"end it, and start again."
+            ) from None
+        finally:
+            os.close(held)
 
     def finish(self, code: int) -> None:
         """Take note that it has ended, and throw its checkpoint away.
@@ -119,6 +136,12 @@ def run_all(jobs: Sequence[Job], at_once: int, title: str, program: Sequence[str
             for process in running.values():
                 process.kill()
                 process.wait()
+
+
+def _empty(folder: Path) -> None:
+    """Remove what is in a folder, but not the folder, which is locked."""
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _ended(running: Mapping[Job, subprocess.Popen[bytes]]) -> Iterator[Job]:

@@ -37,6 +37,14 @@ def test_all_choose_among_equally_many() -> None:
     assert len({len(each.variants) for each in CONTENDERS.values()}) == 1
 
 
+@pytest.mark.parametrize("name", CONTENDERS)
+def test_every_step_of_every_variant_is_paid_for_with_as_many_attempts(name: str) -> None:
+    job = ("--tasks", "8", "--group-size", "8")
+    made = [understood((preset, *job, *flags)) for preset, *flags in CONTENDERS[name].commands(150)]
+    assert {train.tasks * train.group_size for train in made} == {64}
+    assert any(train.tasks != 8 for train in made)
+
+
 def test_a_variant_has_the_last_word() -> None:
     contender = CONTENDERS["hybrid"]
     shares = [understood(command).settings.policy_share for command in contender.commands(150)]

@@ -260,17 +260,17 @@ def parsed(job_command: tuple[str, ...]) -> Train:
 
 @pytest.mark.parametrize("name", CONTENDERS)
 def test_every_variant_of_every_contender_is_a_run(name: str) -> None:
-    settings = ContestSettings(flags="--reprompt.feedback never" if CONTENDERS[name].preset == "sdpo" else "")
+    settings = ContestSettings(flags="--reprompt.limit 99" if CONTENDERS[name].preset == "sdpo" else "")
     for flags in CONTENDERS[name].commands(150):
         job = _job(settings, f"{name}-1", flags, 1003, Path("runs"))
         train = parsed(job.command)
-        assert (train.name, train.loop.seed, train.tasks, train.group_size) == (f"{name}-1", 1003, 8, 8)
+        assert (train.name, train.loop.seed, train.tasks * train.group_size) == (f"{name}-1", 1003, 64)
         assert (train.loop.steps, train.loop.max_tokens, train.loop.microbatch) == (job.steps, 64, 64)
         assert (train.loop.test_every, train.loop.checkpoint_every) == (10, 50)
         assert (train.world.env, json.loads(train.world.env_settings)) == ("sdpo/MicroCode-v0", {"world": 1003})
         assert json.loads(train.world.changed(train.test_settings).env_settings) == {"world": 1003, "split": "test"}
         if settings.flags:
-            assert train.settings.reprompt.feedback == "never"
+            assert train.settings.reprompt.limit == 99
         alone = parsed(flags)
         assert train.loop.learning_rate == alone.loop.learning_rate
         assert train.loop.minibatches == alone.loop.minibatches

@@ -4,6 +4,7 @@ import _thread
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -274,3 +275,28 @@ def test_an_interruption_ends_those_that_run(program: tuple[str, ...], tmp_path:
     assert len(notes(tmp_path)) == 2
     assert not any(is_alive(each["pid"]) for each in notes(tmp_path))
     assert notes(tmp_path, "ends") == []
+
+
+# --- killed
+
+
+def test_what_a_killed_sweep_left_running_is_not_made_twice(program: tuple[str, ...], tmp_path: Path) -> None:
+    (job,) = jobs(tmp_path, 1, "--sleep", "60")
+    sweep = f"""
+from pathlib import Path
+from sdpo_agent.jobs import Job, run_all
+run_all([Job(Path({str(job.folder)!r}), {job.command!r}, 1)], 1, "training", {program!r})
+"""
+    with subprocess.Popen([sys.executable, "-c", sweep], stderr=subprocess.DEVNULL) as process:
+        wait_for(1, tmp_path)
+        process.kill()
+    (left,) = (each["pid"] for each in notes(tmp_path))
+    with pytest.raises(InfrastructureError, match="is being made already"):
+        run_all([job], 1, TITLE, program)
+    assert is_alive(left)
+    assert len(notes(tmp_path)) == 1
+    os.kill(left, signal.SIGKILL)
+    time.sleep(0.5)
+    (again,) = jobs(tmp_path, 1)
+    run_all([again], 1, TITLE, program)
+    assert again.done
