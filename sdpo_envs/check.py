@@ -64,13 +64,13 @@ def check_env(env_id: str, **settings: Any) -> list[str]:
 
 
 def check_oracle(env_id: str, **settings: Any) -> Iterator[str]:
-    """An oracle action earns 1.0, with a passed verdict and no feedback."""
+    """An oracle action, or the actions of a walkthrough, earn 1.0, with a passed verdict and no feedback."""
     env = _make(env_id, settings)
-    known = [(task, oracle) for task in _some_tasks(env) if (oracle := _bare(env).oracle(task)) is not None]
+    known = [(task, actions) for task in _some_tasks(env) if (actions := _bare(env).walkthrough(task)) is not None]
     if not known:
         yield "No task knows its oracle action; define oracle(task) to have every task prove its own answer."
-    for task, oracle in known:
-        verdict, feedback, reward = _attempt(env, task, oracle)
+    for task, actions in known:
+        verdict, feedback, reward = _attempt(env, task, *actions)
         _law(
             verdict.passed and reward == 1.0, f"the oracle action of {task.id} must earn 1.0, not {reward} ({verdict})"
         )
@@ -257,12 +257,12 @@ def check_groups(env_id: str, **settings: Any) -> Iterator[str]:
     task_ids = list(infos["task_id"])
     _law(task_ids[0] == task_ids[1] and task_ids[2] == task_ids[3], "a group must share its task")
     bare = envs.envs[0].unwrapped
-    oracle = bare.oracle(bare.find(task_ids[0]))
-    if oracle is None:
+    right = bare.walkthrough(bare.find(task_ids[0]))
+    if right is None:
         yield "Peers were not checked, as the task that seed 3 gives does not know its oracle action."
     else:
-        peers = _peers(envs, [oracle, *[HOSTILE_ACTIONS["garbage"]] * 3])
-        handed = peers[1] is not None and oracle in peers[1] and peers[0] is peers[2] is peers[3] is None
+        peers = _peers(envs, [right, *[[HOSTILE_ACTIONS["garbage"]]] * 3])
+        handed = peers[1] is not None and right[-1] in peers[1] and peers[0] is peers[2] is peers[3] is None
         _law(handed, f"only a failed attempt may get its group's success, not {peers}")
     envs.reset(seed=[3, 4])
     envs.envs[1].unwrapped.step = _break_wall
@@ -313,24 +313,24 @@ def _some_tasks(env: gymnasium.Env[str, str]) -> Sequence[Task]:
 
 
 def _actions(env: gymnasium.Env[str, str]) -> list[str]:
-    """Plausible actions, right for at most one task: oracles of several tasks, and some hostile ones."""
-    oracles = [_bare(env).oracle(task) for task in _some_tasks(env)[:4]]
-    return [*(oracle for oracle in oracles if oracle is not None), HOSTILE_ACTIONS["empty"], HOSTILE_ACTIONS["garbage"]]
+    """Plausible actions, right for at most one task: last ones of walkthroughs, and some hostile ones."""
+    known = [_bare(env).walkthrough(task) or () for task in _some_tasks(env)[:4]]
+    return [*(actions[-1] for actions in known if actions), HOSTILE_ACTIONS["empty"], HOSTILE_ACTIONS["garbage"]]
 
 
-def _attempt(env: gymnasium.Env[str, str], task: Task, action: str) -> tuple[Verdict, Feedback, float]:
-    """Play one episode with the same action at every step."""
+def _attempt(env: gymnasium.Env[str, str], task: Task, *actions: str) -> tuple[Verdict, Feedback, float]:
+    """Play one episode with these actions, the last of them at every further step."""
     env.reset(options={"task_id": task.id})
-    *_, (_, reward, _, _, info) = _steps(env, action)
+    *_, (_, reward, _, _, info) = _steps(env, *actions)
     _law(isinstance(info["verdict"], Verdict), "an episode must end with a verdict")
     return info["verdict"], info["feedback"], float(reward)
 
 
-def _steps(env: gymnasium.Env[str, str], action: str) -> Iterator[Any]:
-    """Take the same action until the episode ends."""
+def _steps(env: gymnasium.Env[str, str], *actions: str) -> Iterator[Any]:
+    """Take these actions, and the last of them again, until the episode ends."""
     keys = {"task_id", "verdict", "feedback"}
-    for _ in range(_LONGEST_EPISODE):
-        step = env.step(action)
+    for number in range(_LONGEST_EPISODE):
+        step = env.step(actions[min(number, len(actions) - 1)])
         _law(keys <= set(step[4]), f"info must hold {sorted(keys)} at every step, not {sorted(step[4])}")
         yield step
         if step[2] or step[3]:
@@ -338,11 +338,11 @@ def _steps(env: gymnasium.Env[str, str], action: str) -> Iterator[Any]:
     raise ContractError(f"an episode must end within {_LONGEST_EPISODE} steps")
 
 
-def _peers(envs: Any, actions: list[str]) -> list[str | None]:
-    """Take the same actions until every slot has ended; return what peer each was handed."""
+def _peers(envs: Any, actions: Sequence[Sequence[str]]) -> list[str | None]:
+    """Take each slot's actions, and the last of them again, until all have ended; return what peer each was handed."""
     peers: list[str | None] = [None] * len(actions)
-    for _ in range(_LONGEST_EPISODE):
-        *_, terminations, truncations, infos = envs.step(actions)
+    for number in range(_LONGEST_EPISODE):
+        *_, terminations, truncations, infos = envs.step([own[min(number, len(own) - 1)] for own in actions])
         for slot in np.flatnonzero(infos["_feedback"]):
             peers[slot] = infos["feedback"][slot].peer
         if (terminations | truncations).all():

@@ -99,6 +99,11 @@ class FeedbackEnv(gymnasium.Env[str, str]):
         """Return an action that earns 1.0 on `task`, or None where none is known, as here."""
         return None
 
+    def walkthrough(self, task: Task) -> Sequence[str] | None:
+        """Return the actions of an episode that earns 1.0 on `task`, or None where none is known: here, the oracle."""
+        oracle = self.oracle(task)
+        return None if oracle is None else [oracle]
+
     def secrets(self, task: Task) -> Sequence[str]:
         """Return texts that feedback on a wrong action must not contain unless `reveal`: what the answer is made of."""
         return ()

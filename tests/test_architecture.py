@@ -18,7 +18,7 @@ ROWS = (
     ("files",),
     ("parsing", "feedback", "tasks", "sandbox", "apidoc"),
     ("comparison", "lexicon", "oneliner", "pythoncode", "trials", "codejudge", "testcases"),
-    ("spaces", "env", "vector", "wrappers"),
+    ("spaces", "env", "turns", "vector", "wrappers"),
 )
 FAMILIES = ("livecodebench", "microcode", "microtool", "sciknoweval", "tooluse")
 """They import everything above, and never one another."""
