@@ -21,6 +21,8 @@ class Turn:
         logprobs: One per token, nats: under the distribution that it was drawn from, so at the sampling temperature.
         cut_short: Whether the token limit came before an end token.
         system: The system prompt, ``""`` for none.
+        valid: Whether the action had the form that was asked for, where the environment says so.
+        state: What the world showed, where the environment says it apart from the prompt around it.
     """
 
     observation: str
@@ -29,6 +31,8 @@ class Turn:
     logprobs: tuple[float, ...]
     cut_short: bool = False
     system: str = ""
+    valid: bool = True
+    state: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,7 @@ class Attempt:
         feedback: The verdict in words, and a peer; None if the machinery failed.
         error: What broke in the machinery, ``""`` if nothing did.
         one_conversation: Whether each turn was read after all the earlier ones; if not, each observation stood alone.
+        skill: What is known about tasks of its type, for a teacher to read; ``""`` where nothing is.
     """
 
     task_id: str
@@ -80,6 +85,7 @@ class Attempt:
     feedback: Feedback | None
     error: str = ""
     one_conversation: bool = False
+    skill: str = ""
 
     @property
     def decided(self) -> bool:
@@ -121,7 +127,7 @@ class Sample:
 
     Attributes:
         turns: One turn, or all turns of one conversation.
-        advantage: How much better than its group the attempt did, in rewards.
+        advantages: Of each turn: how much better than its group the attempt did, in rewards; empty for 0.
         hindsight: What the self-teacher reads in place of the first observation, None if there is nothing to teach.
         forgotten: How many of the oldest turns the self-teacher has no room for; they are not taught.
         policy_weight: Of the loss on the advantage; 0 leaves it out.
@@ -133,7 +139,7 @@ class Sample:
     """
 
     turns: tuple[Turn, ...]
-    advantage: float = 0.0
+    advantages: tuple[float, ...] = ()
     hindsight: str | None = None
     forgotten: int = 0
     policy_weight: float = 0.0
@@ -171,5 +177,5 @@ class Sample:
     @property
     def teaches(self) -> bool:
         """Whether its loss can have a gradient; if not, nothing needs to be computed."""
-        rewarded = self.policy_weight * self.advantage != 0
+        rewarded = self.policy_weight != 0 and any(self.advantages)
         return (rewarded or self.is_taught or self.reference_weight != 0) and self.tokens > 0

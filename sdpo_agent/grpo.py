@@ -5,14 +5,15 @@ reward less the group's mean, importance ratio clipped unevenly, no KL penalty. 
 name: Dr. GRPO, DAPO, GSPO, CISPO, RLOO. A group in which all fail, or all succeed, teaches none of them anything.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from sdpo_agent.attempt import Group, Sample
+from sdpo_agent.attempt import Attempt, Group, Sample, Turn
+from sdpo_agent.credit import Credit
 from sdpo_agent.head import Hidden, Scores, minimise, peek, pick
 from sdpo_agent.losses import (
     Aggregation,
@@ -20,7 +21,6 @@ from sdpo_agent.losses import (
     Scale,
     cispo_loss,
     clipped_loss,
-    group_advantages,
     importance_ratio,
     k3,
     sequence_mean,
@@ -53,6 +53,8 @@ class PolicyGradient:
     """How far above 1 the importance ratio still counts."""
     dual_clip: float | None = 3.0
     """Bound on the loss of a bad token that became likelier, in units of the advantage; None for no bound."""
+    credit: Credit = field(default_factory=Credit)
+    """How the reward of an episode becomes returns of its turns."""
 
     def __post_init__(self) -> None:
         for name, offered in (("baseline", Baseline), ("scale", Scale), ("surrogate", Surrogate), ("ratio", Ratio)):
@@ -63,10 +65,14 @@ class PolicyGradient:
         if self.surrogate == "cispo" and self.ratio == "sequence":
             raise SettingError("surrogate='cispo' weighs each token by itself; ratio must be 'token'.")
 
-    def advantages(self, group: Group) -> list[float]:
-        """Return the advantage of each attempt of `group` that was decided."""
-        rewards_G = torch.tensor([attempt.reward for attempt in group.decided], dtype=torch.float64)
-        return group_advantages(rewards_G, self.baseline, self.scale).tolist()
+    def threads(self, group: Group) -> Iterator[tuple[Attempt, tuple[Turn, ...], tuple[float, ...]]]:
+        """Yield the threads of each attempt of `group` that was decided, with the advantage of each turn."""
+        advantages = self.credit.advantages(group, self.baseline, self.scale)
+        for attempt, mine in zip(group.decided, advantages, strict=True):
+            start = 0
+            for turns in attempt.threads:
+                yield attempt, turns, tuple(mine[start : start + len(turns)])
+                start += len(turns)
 
     def prepared(self, student: Hidden, tokens: Tokens) -> Tokens:
         """Return `tokens` with old log-probabilities against which each token has the importance ratio that it should.
@@ -146,9 +152,8 @@ class GRPO:
     def samples(self, group: Group) -> list[Sample]:
         """Give each thread of each attempt that was decided the advantage of its attempt."""
         return [
-            Sample(turns, advantage=advantage, policy_weight=1.0, reference_weight=self.settings.kl)
-            for attempt, advantage in zip(group.decided, self.settings.gradient.advantages(group), strict=True)
-            for turns in attempt.threads
+            Sample(turns, advantages=advantages, policy_weight=1.0, reference_weight=self.settings.kl)
+            for _, turns, advantages in self.settings.gradient.threads(group)
         ]
 
     def loss(

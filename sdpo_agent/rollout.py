@@ -1,8 +1,8 @@
 """Plays episodes: `collect(envs, sampler, ...)` gives groups of attempts. The only file that calls `env.step`."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -58,7 +58,9 @@ def collect(
     seeds = np.random.SeedSequence().generate_state(envs.num_groups).tolist() if seeds is None else list(seeds)
     options = None if task_ids is None else {"task_id": list(task_ids)}
     observations, infos = envs.reset(seed=seeds, options=options)
-    episodes = [_Episode(*each) for each in zip(infos["task_id"], infos["system"], observations, strict=True)]
+    skills = infos.get("skill", [""] * envs.num_envs)
+    begun = zip(infos["task_id"], infos["system"], skills, observations, infos.get("seen", observations), strict=True)
+    episodes = [_Episode(*each) for each in begun]
     while running := [slot for slot, episode in enumerate(episodes) if episode.running]:
         asked = [episodes[slot].asked(history) for slot in running]
         if ask is not None:
@@ -70,12 +72,13 @@ def collect(
         actions, tokens = [""] * envs.num_envs, [0] * envs.num_envs
         for slot, turn in zip(running, written, strict=True):
             actions[slot], tokens[slot] = turn.action, len(turn.token_ids)
-            episodes[slot].turns += (turn,)
+            episodes[slot].turns += (replace(turn, state=episodes[slot].seen),)
         if isinstance(envs, RecordedGroups) and any(tokens):  # a server knows none
             envs.tell(tokens)
         observations, rewards, terminations, truncations, infos = envs.step(actions)
         for slot, episode in enumerate(episodes):
             episode.observation = observations[slot]
+            episode.hear(slot, infos)
             episode.reward += float(rewards[slot])
             episode.running = not (terminations[slot] or truncations[slot])
             if infos["_feedback"][slot] and not episode.running:  # again, with its peer, when the whole group has ended
@@ -90,7 +93,9 @@ def collect(
 class _Episode:
     task_id: str
     system: str
+    skill: str
     observation: str
+    seen: str
     turns: tuple[Turn, ...] = ()
     reward: float = 0.0
     verdict: Verdict | None = None
@@ -98,12 +103,18 @@ class _Episode:
     error: str = ""
     running: bool = True
 
+    def hear(self, slot: int, infos: Mapping[str, Any]) -> None:
+        """Take note of what an environment of several turns says of the last one, and of where it has led."""
+        if "valid" in infos and infos["_valid"][slot]:
+            self.turns = (*self.turns[:-1], replace(self.turns[-1], valid=bool(infos["valid"][slot])))
+        self.seen = infos["seen"][slot] if "seen" in infos and infos["_seen"][slot] else self.observation
+
     def asked(self, history: History) -> Conversation:
         return Conversation(self.observation, self.system, self.turns if history == "conversation" else ())
 
     def attempt(self, history: History) -> Attempt:
         found = (self.reward, self.verdict, None if self.error else self.feedback, self.error)
-        return Attempt(self.task_id, self.turns, *found, one_conversation=history == "conversation")
+        return Attempt(self.task_id, self.turns, *found, one_conversation=history == "conversation", skill=self.skill)
 
 
 def _seed(group_seed: int, attempt: int, turn: int) -> int:

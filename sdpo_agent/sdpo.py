@@ -105,12 +105,10 @@ class SDPO:
 
     def samples(self, group: Group) -> list[Sample]:
         """Give each thread of each attempt that was decided its hindsight, its advantage, and their weights."""
-        advantages = self.settings.gradient.advantages(group)
         weight = _weight(group, self.settings.weigh)
         return [
-            self._sample(group, attempt, turns, advantage, weight)
-            for attempt, advantage in zip(group.decided, advantages, strict=True)
-            for turns in attempt.threads
+            self._sample(group, attempt, turns, advantages, weight)
+            for attempt, turns, advantages in self.settings.gradient.threads(group)
         ]
 
     def loss(
@@ -146,7 +144,7 @@ class SDPO:
         self.teacher.restore(state)
 
     def _sample(
-        self, group: Group, attempt: Attempt, turns: tuple[Turn, ...], advantage: float, weight: float
+        self, group: Group, attempt: Attempt, turns: tuple[Turn, ...], advantages: tuple[float, ...], weight: float
     ) -> Sample:
         text, forgotten = self._hindsight(group, attempt, turns)
         settings = self.settings
@@ -155,7 +153,7 @@ class SDPO:
             share = 1.0 if attempt.passed or text is None else 0.0
         return Sample(
             turns,
-            advantage=advantage,
+            advantages=advantages,
             hindsight=text,
             forgotten=forgotten,
             policy_weight=share * weight,

@@ -20,7 +20,7 @@ class Tokens:
         ids_N: The tokens.
         sequence_N: The number of each token's sample.
         old_logprobs_N: Under the policy before this step, nats.
-        advantages_N: Of each token's attempt.
+        advantages_N: Of each token's turn.
         policy_N: What each token's policy loss weighs in the mean.
         teacher_N: What its loss towards the self-teacher weighs.
         reference_N: What its divergence from the reference policy weighs.
@@ -68,12 +68,19 @@ def lay_out(samples: Sequence[Sample], shares: Sequence[float], device: torch.de
         ),
         sequence_N=torch.arange(len(samples), device=device).repeat_interleave(lengths),
         old_logprobs_N=joined(sample.old_logprobs or sampled_logprobs(sample) for sample in samples),
-        advantages_N=spread(sample.advantage for sample in samples),
+        advantages_N=joined(_of_tokens(sample) for sample in samples),
         policy_N=spread(sample.policy_weight for sample in samples) * share_N,
         teacher_N=spread(sample.teacher_weight for sample in samples) * share_N,
         reference_N=spread(sample.reference_weight for sample in samples) * share_N,
         taught_N=torch.tensor(list(taught), dtype=torch.bool, device=device),
     )
+
+
+def _of_tokens(sample: Sample) -> list[float]:
+    """Return the advantage of each written token: that of its turn."""
+    advantages = sample.advantages or [0.0] * len(sample.turns)
+    turns = zip(sample.turns, advantages, strict=True)
+    return [advantage for turn, advantage in turns for _ in turn.token_ids]
 
 
 def sampled_logprobs(sample: Sample) -> tuple[float, ...]:

@@ -9,7 +9,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from sdpo_envs.core import Feedback, Finding, Outcome, Task, Verdict
 from sdpo_envs.env import FeedbackEnv, Step, natural
@@ -60,7 +60,9 @@ class TurnsEnv(FeedbackEnv):
     """A `FeedbackEnv` of several turns.
 
     A family writes `open`, `act`, `run_out` and `written`, and `read` where its actions have a form of their own.
-    ``info["valid"]`` says at each step whether the action had the form that was asked for.
+    At each step ``info["valid"]`` says whether the action had the form that was asked for, and ``info["seen"]`` what the
+    world shows, without the prompt around it, as it does at a reset beside ``info["skill"]``: what is known about tasks
+    of this type, from the task's `meta`, for a teacher to read.
 
     Args:
         tasks: As in `FeedbackEnv`.
@@ -125,12 +127,17 @@ class TurnsEnv(FeedbackEnv):
         self.seen = self.open(task)
         return self.written()
 
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        """Choose a task and show it, as `FeedbackEnv` does."""
+        observation, info = super().reset(seed=seed, options=options)
+        return observation, {**info, "seen": self.seen.text, "skill": self.task.meta.get("skill", "")}
+
     def step(self, action: str) -> Step:
         """Do what the action says.
 
         Returns:
             The next observation, or the feedback's text at the end; the reward; whether it has ended; False; and info,
-            with ``valid`` beside what every `FeedbackEnv` tells.
+            with ``valid`` and ``seen`` beside what every `FeedbackEnv` tells.
 
         Raises:
             ActionError: `action` is not a str.
@@ -149,7 +156,7 @@ class TurnsEnv(FeedbackEnv):
             feedback = self._feedback((*move.faults, *reply.findings))
             shown = "\n\n".join(part for part in (feedback.text if self.tell else "", self.written()) if part)
             observation, reward, terminated, truncated, info = self.proceed(shown, feedback)
-        return observation, reward, terminated, truncated, {**info, "valid": not move.faults}
+        return observation, reward, terminated, truncated, {**info, "valid": not move.faults, "seen": self.seen.text}
 
     def _feedback(self, findings: tuple[Finding, ...]) -> Feedback:
         if not findings:

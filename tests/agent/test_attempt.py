@@ -99,8 +99,8 @@ def test_a_sample_counts_the_tokens_that_were_written() -> None:
 SAID: list[tuple[dict[str, Any], tuple[bool, bool, bool]]] = [
     ({}, (False, False, False)),
     ({"policy_weight": 1.0}, (False, True, False)),
-    ({"policy_weight": 1.0, "advantage": -0.5}, (False, True, True)),
-    ({"advantage": -0.5}, (False, False, False)),
+    ({"policy_weight": 1.0, "advantages": (-0.5, -0.5)}, (False, True, True)),
+    ({"advantages": (-0.5, -0.5)}, (False, False, False)),
     ({"teacher_weight": 1.0}, (False, False, False)),
     ({"teacher_weight": 1.0, "hindsight": "It is 2."}, (True, True, True)),
     ({"teacher_weight": 1.0, "hindsight": ""}, (True, True, True)),

@@ -170,9 +170,9 @@ def test_leave_one_out_is_the_mean_s_times_g_over_g_minus_1(policy: Policy) -> N
 def test_each_turn_gets_the_advantage_of_its_attempt(policy: Policy) -> None:
     twice = [(ASKED, "a"), ("Again.", "b")]
     three = group(attempt(policy, twice, 1.0, together=False), attempt(policy, "b", 0.0), attempt(policy, "c", 0.0))
-    assert [sample.advantage for sample in GRPO().samples(three)] == pytest.approx([2 / 3, 2 / 3, -1 / 3, -1 / 3])
+    assert [sample.advantages[0] for sample in GRPO().samples(three)] == pytest.approx([2 / 3, 2 / 3, -1 / 3, -1 / 3])
     (sample, *_) = GRPO().samples(group(attempt(policy, twice, 1.0), attempt(policy, "b", 0.0)))
-    assert (len(sample.turns), sample.advantage) == (2, 0.5)
+    assert (len(sample.turns), sample.advantages) == (2, (0.5, 0.5))
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["conversation", "observation"])
@@ -192,9 +192,9 @@ def test_turns_are_read_as_they_were_read_when_they_were_written(policy: Policy,
 
 def test_broken_attempts_are_left_out_of_the_baseline(policy: Policy) -> None:
     three = group(attempt(policy, "a", 1.0), attempt(policy, "b", math.nan), attempt(policy, "c", 0.0))
-    assert [sample.advantage for sample in GRPO().samples(three)] == pytest.approx([0.5, -0.5])
+    assert [sample.advantages[0] for sample in GRPO().samples(three)] == pytest.approx([0.5, -0.5])
     assert GRPO().samples(group(attempt(policy, "b", math.nan))) == []
-    assert [sample.advantage for sample in GRPO().samples(group(attempt(policy, "a", 1.0)))] == [0.0]
+    assert [sample.advantages[0] for sample in GRPO().samples(group(attempt(policy, "a", 1.0)))] == [0.0]
 
 
 @pytest.mark.parametrize("name", [name for name in FAMILY if "KL" not in name])

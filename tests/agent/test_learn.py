@@ -236,7 +236,7 @@ class Seen(GRPO):
 def corrected(policy: Policy, one: Group, limit: float | None) -> list[Any]:
     algorithm = Seen()
     told_of(policy, algorithm, [one], replace(ONE_BATCH, rollout_correction=limit))
-    return sorted(algorithm.samples_seen, key=lambda sample: -sample.advantage)
+    return sorted(algorithm.samples_seen, key=lambda sample: -sample.advantages[0])
 
 
 def test_a_sampler_that_computes_alike_needs_no_correction(policy: Policy) -> None:

@@ -24,9 +24,15 @@ def turn(*ids: int, logprobs: Sequence[float] | None = None) -> Turn:
     return Turn("asked", "said", ids, said)
 
 
-ONE = Sample((turn(5, 6, 7),), advantage=0.5, policy_weight=1.0)
-TAUGHT = Sample((turn(8), turn(9, 10)), advantage=-1.0, hindsight="so", teacher_weight=0.75, policy_weight=0.25)
-FORGETFUL = replace(TAUGHT, turns=(turn(11, 12), turn(13), turn(14, 15)), forgotten=2, reference_weight=0.125)
+ONE = Sample((turn(5, 6, 7),), advantages=(0.5,), policy_weight=1.0)
+TAUGHT = Sample((turn(8), turn(9, 10)), (-1.0, -0.5), hindsight="so", teacher_weight=0.75, policy_weight=0.25)
+FORGETFUL = replace(
+    TAUGHT,
+    turns=(turn(11, 12), turn(13), turn(14, 15)),
+    advantages=(-1.0, 0.0, 2.0),
+    forgotten=2,
+    reference_weight=0.125,
+)
 
 
 def laid_out(*samples: Sample, shares: Sequence[float] | None = None) -> Tokens:
@@ -34,10 +40,10 @@ def laid_out(*samples: Sample, shares: Sequence[float] | None = None) -> Tokens:
 
 
 turns = st.lists(st.integers(0, 99), max_size=3).map(lambda ids: turn(*ids))
+said_and_worth = st.lists(st.tuples(turns, st.sampled_from([0.0, 0.5, -1.0])), min_size=1, max_size=3)
 samples = st.builds(
-    Sample,
-    st.lists(turns, min_size=1, max_size=3).map(tuple),
-    advantage=st.sampled_from([0.0, 0.5, -1.0]),
+    lambda pairs, **settings: Sample(*map(tuple, zip(*pairs, strict=True)), **settings),
+    said_and_worth,
     hindsight=st.sampled_from([None, "so"]),
     forgotten=st.integers(0, 2),
     policy_weight=st.sampled_from([0.0, 0.25, 1.0]),
@@ -64,7 +70,7 @@ def test_the_tokens_are_those_of_a_plain_loop(batch: list[Sample]) -> None:
             token,
             number,
             logprob,
-            sample.advantage,
+            sample.advantages[place],
             sample.policy_weight * share,
             sample.teacher_weight * share,
             sample.reference_weight * share,
@@ -99,7 +105,7 @@ def test_a_share_multiplies_each_weight_of_its_own_sample() -> None:
     assert tokens.policy_N.tolist() == [0.5] * 3 + [1.0] * 5
     assert tokens.teacher_N.tolist() == [0.0] * 3 + [3.0] * 5
     assert tokens.reference_N.tolist() == [0.0] * 3 + [0.5] * 5
-    assert tokens.advantages_N.tolist() == [0.5] * 3 + [-1.0] * 5
+    assert tokens.advantages_N.tolist() == [0.5] * 3 + [-1.0, -1.0, 0.0, 2.0, 2.0]
 
 
 def test_token_weights_multiply_the_weights_of_each_token_and_nothing_else() -> None:
