@@ -17,7 +17,7 @@ ROWS = (
     ("core", "errors"),
     ("files",),
     ("parsing", "feedback", "tasks", "sandbox", "apidoc"),
-    ("comparison", "lexicon", "oneliner", "pythoncode", "trials", "codejudge", "testcases"),
+    ("comparison", "lexicon", "oneliner", "pythoncode", "trials", "codejudge", "testcases", "retrieval"),
     ("spaces", "env", "turns", "vector", "wrappers"),
 )
 FAMILIES = ("livecodebench", "microcode", "microtool", "sciknoweval", "tooluse")
@@ -30,7 +30,7 @@ APART = {
 }
 """What stands beside the rows, and what of them it may import. Families are reached by `gymnasium.make`."""
 LIBRARIES = {"gymnasium", "numpy"}
-WITH_LIBRARIES = {"lexicon", *ROWS[-1], *FAMILIES, *APART}
+WITH_LIBRARIES = {"lexicon", "retrieval", *ROWS[-1], *FAMILIES, *APART}
 """What may import `LIBRARIES`; all else keeps to the standard library. Extras are imported by `errors.require`."""
 
 FORBIDDEN_NAMES = {"util", "utils", "helper", "helpers", "common", "misc", "base", "manager", "handler"}
