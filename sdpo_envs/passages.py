@@ -1,0 +1,188 @@
+r"""Passages to answer questions from, and where they are searched: in this process, or by a server as Search-R1's.
+
+A passage is a record ``{"contents": "Title\ntext"}``, or one with a ``title`` and a ``text``; what else it holds is
+left alone. These are the corpora of FlashRAG, Search-R1 and Pyserini.
+"""
+
+import http.client
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+from urllib.parse import urlsplit
+
+from sdpo_envs.errors import InfrastructureError, RecordError, SettingError, within
+from sdpo_envs.files import bundled
+from sdpo_envs.retrieval import Index
+from sdpo_envs.tasks import Record, load_records
+
+_PASSING = {500, 502, 503, 504}
+"""What an HTTP server answers that may be well again in a moment."""
+_LARGEST_REPLY = 16 * 2**20
+_SHOWN = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A passage: its title, in one line, and its text."""
+
+    title: str
+    text: str
+
+    @property
+    def contents(self) -> str:
+        """Title and text as corpora hold them."""
+        return f"{self.title}\n{self.text}"
+
+
+@runtime_checkable
+class Retriever(Protocol):
+    """What finds passages for a query. Environments share one, and may ask it from several threads at once."""
+
+    def search(self, query: str, k: int) -> Sequence[Passage]:
+        """Return at most `k` passages, the best first.
+
+        Raises:
+            InfrastructureError: it cannot say.
+        """
+
+
+class Library:
+    """A corpus held in memory and searched by BM25 (`sdpo_envs.retrieval`). Passages that share no word are not found.
+
+    Args:
+        source: A file as `load_records` reads it, a passage a record.
+
+    Raises:
+        SettingError: there is no such file.
+        RecordError: a record is no passage.
+        MissingExtra: the extra ``retrieval`` is not installed.
+    """
+
+    def __init__(self, source: str | Path) -> None:
+        self.passages = tuple(map(_passage, load_records(source, "train")))
+        if not self.passages:
+            raise SettingError(f"There is no passage in {str(source)!r}; give a corpus with at least one.")
+        self._index = Index([passage.contents for passage in self.passages])
+
+    def search(self, query: str, k: int) -> list[Passage]:
+        """Return at most `k` passages, the best first."""
+        return [self.passages[position] for position, _ in self._index.search(query, k)]
+
+
+class SearchServer:
+    """A server that answers ``POST /retrieve`` as Search-R1's does.
+
+    The request is ``{"queries": [query], "topk": k, "return_scores": true}``, and the reply
+    ``{"result": [[{"document": {"contents": ...}, "score": ...}, ...]]}``. (Without scores Search-R1's server breaks,
+    so they are always asked for.) It is asked directly, without a proxy.
+
+    Args:
+        address: Such as ``"http://127.0.0.1:8000/retrieve"``; without a path, that of ``/retrieve``.
+        seconds: How long it may be silent before a try is given up.
+        tries: How often a query is tried, if there is no connection, or no answer, or one of status 500, 502, 503, 504.
+        pause_seconds: Before the second try; doubled before each that follows.
+
+    Raises:
+        SettingError: one of these is not offered.
+    """
+
+    def __init__(self, address: str, *, seconds: float = 30.0, tries: int = 4, pause_seconds: float = 0.5) -> None:
+        parts = urlsplit(address)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise SettingError(f"{address!r} is no address of a server; give one such as 'http://127.0.0.1:8000'.")
+        self.address = address
+        self.seconds = within("seconds", seconds, 0.001)
+        self.tries = int(within("tries", tries, 1))
+        self.pause_seconds = within("pause_seconds", pause_seconds, 0)
+        self._place = parts.hostname, _port(address), parts.path.rstrip("/") or "/retrieve"
+        self._secure = parts.scheme == "https"
+
+    def search(self, query: str, k: int) -> list[Passage]:
+        """Return at most `k` passages, in the server's order.
+
+        Raises:
+            InfrastructureError: it cannot be reached, refuses, or answers something else.
+        """
+        found = self._passages(self._reply(json.dumps({"queries": [query], "topk": k, "return_scores": True})))
+        if len(found) > k:
+            raise self._error(f"it gave {len(found)} passages where {k} were asked for")
+        return found
+
+    def _reply(self, request: str) -> bytes:
+        trouble = ""
+        for number in range(self.tries):
+            if number:
+                time.sleep(self.pause_seconds * 2 ** (number - 1))
+            try:
+                status, reply = self._ask(request)
+            except (OSError, http.client.HTTPException) as error:
+                trouble = f"{type(error).__name__}: {error}"
+                continue
+            if status == http.client.OK:
+                return reply
+            trouble = f"status {status}: {reply[:_SHOWN].decode('utf-8', 'replace')}"
+            if status not in _PASSING:
+                raise self._error(trouble)
+        raise self._error(f"it did not answer in {self.tries} tries; at last {trouble}")
+
+    def _ask(self, request: str) -> tuple[int, bytes]:
+        host, port, path = self._place
+        connect = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
+        connection = connect(host, port, timeout=self.seconds)
+        try:
+            connection.request("POST", path, request, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            return response.status, response.read(_LARGEST_REPLY)
+        finally:
+            connection.close()
+
+    def _passages(self, reply: bytes) -> list[Passage]:
+        try:
+            (rows,) = json.loads(reply)["result"]
+            return [_passage(Record(f"passage {number}", row["document"])) for number, row in enumerate(rows, start=1)]
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
+            form = '{"result": [[{"document": {"contents": "..."}, "score": 1.0}, ...]]} with one list for one query'
+            said = reply[:_SHOWN].decode("utf-8", "replace")
+            raise self._error(f"it answered {said!r}, and not {form}: {error!r}") from error
+
+    def _error(self, trouble: str) -> InfrastructureError:
+        advice = "Start it, or give the address of one that runs, as corpus=; nothing was learned about the policy."
+        return InfrastructureError(f"The search server {self.address}: {trouble}. {advice}")
+
+
+def open_corpus(corpus: str | Path | Retriever | None) -> Retriever:
+    """Return what `corpus` names: the bundled passages if None, a file, a server's address, or a retriever as it is.
+
+    Raises:
+        SettingError: there is no such file, or the address is none.
+        RecordError: a record of the file is no passage.
+        MissingExtra: a file is to be searched, and the extra ``retrieval`` is not installed.
+    """
+    if corpus is None:
+        return Library(bundled("tasks", "searchqa") / "corpus.jsonl")
+    if isinstance(corpus, str) and corpus.startswith(("http://", "https://")):
+        return SearchServer(corpus)
+    if isinstance(corpus, str | Path):
+        return Library(corpus)
+    if isinstance(corpus, Retriever):
+        return corpus
+    raise SettingError(f"corpus={corpus!r} is not offered; give a path, a server's address, or what has search().")
+
+
+def _passage(record: Record) -> Passage:
+    if not isinstance(record.row, dict):
+        raise RecordError(f"{record.where}: a passage must be a JSON object, not {type(record.row).__name__}.")
+    if "contents" in record.row:
+        title, _, text = record.get("contents").partition("\n")
+        return Passage(title, text)
+    return Passage(" ".join(record.get("title").split()), record.get("text"))
+
+
+def _port(address: str) -> int | None:
+    try:
+        return urlsplit(address).port
+    except ValueError as error:
+        raise SettingError(f"{address!r} is no address of a server: {error}.") from error
