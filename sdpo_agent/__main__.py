@@ -4,10 +4,10 @@ import contextlib
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, make_dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import gymnasium
 import torch
@@ -20,10 +20,9 @@ from sdpo_agent.card import WarmStartSettings, save_with_card
 from sdpo_agent.contest import ContestSettings, contest
 from sdpo_agent.curves import Record, curve
 from sdpo_agent.discover import BestOfK, DiscoverSettings, MultiTurn, Strategy, TestTime, discover
-from sdpo_agent.grpo import GRPOSettings
 from sdpo_agent.options import Remote, Source, World
 from sdpo_agent.policy import Policy
-from sdpo_agent.presets import PRESETS, Preset, make_algorithm
+from sdpo_agent.presets import PRESETS, Preset, Settings, make_algorithm
 from sdpo_agent.probe import ProbeSettings, probe
 from sdpo_agent.processes import Processes
 from sdpo_agent.report import discovery_table, probe_table, save_discovery, save_probe
@@ -132,18 +131,14 @@ class Train:
         return Recording(self.run, told=told, resume=True, generations=-1 if attempts is None else attempts)
 
 
-@dataclass(frozen=True)
-class TrainSDPO(Train):
-    """Train by self-distillation."""
+def _train_with(settings: type[Any]) -> type[Train]:
+    """Return `Train` for the settings of one algorithm, so that the command line knows its flags."""
+    own = ("settings", Annotated[settings, Inline], field(default_factory=settings))
+    return make_dataclass(f"Train{settings.__name__}", [own], bases=(Train,), frozen=True)
 
-    settings: Annotated[SDPOSettings, Inline] = field(default_factory=SDPOSettings)
 
-
-@dataclass(frozen=True)
-class TrainGRPO(Train):
-    """Train on rewards alone."""
-
-    settings: Annotated[GRPOSettings, Inline] = field(default_factory=GRPOSettings)
+TRAINS = {settings: _train_with(settings) for settings in get_args(Settings)}
+"""By the type of an algorithm's settings."""
 
 
 @dataclass(frozen=True)
@@ -285,8 +280,9 @@ def _out() -> Console:
 
 
 def _from_preset(name: str, preset: Preset) -> Train:
-    kind: type[Train] = TrainSDPO if isinstance(preset.settings, SDPOSettings) else TrainGRPO
-    return kind(preset.settings, name, loop=preset.loop, tasks=preset.tasks, group_size=preset.group_size)
+    return TRAINS[type(preset.settings)](
+        preset.settings, name, loop=preset.loop, tasks=preset.tasks, group_size=preset.group_size
+    )
 
 
 def _test_time() -> SDPOSettings:

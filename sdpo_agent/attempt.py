@@ -103,6 +103,11 @@ class Attempt:
         return "\n".join(turn.action for turn in self.turns)
 
     @property
+    def transcript(self) -> str:
+        """What the world showed before each action, and the action: what happened in an attempt of several turns."""
+        return "\n".join(f"{turn.state or turn.observation}\n> {turn.action}" for turn in self.turns)
+
+    @property
     def threads(self) -> tuple[tuple[Turn, ...], ...]:
         """The turns that are read and scored together: all of one conversation, or each on its own."""
         return (self.turns,) if self.one_conversation else tuple((turn,) for turn in self.turns)
@@ -161,7 +166,7 @@ class Sample:
     @property
     def learned_tokens(self) -> int:
         """How many tokens its loss is a mean over: not those that only a self-teacher would score, and forgot."""
-        turns = self.turns if self.policy_weight else self.turns[self.forgotten :]
+        turns = self.turns if self.policy_weight or self.reference_weight else self.turns[self.forgotten :]
         return sum(len(turn.token_ids) for turn in turns)
 
     @property
@@ -172,7 +177,7 @@ class Sample:
     @property
     def counts(self) -> bool:
         """Whether it belongs to the mean that a loss is."""
-        return self.is_taught or self.policy_weight != 0
+        return self.is_taught or self.policy_weight != 0 or self.reference_weight != 0
 
     @property
     def teaches(self) -> bool:

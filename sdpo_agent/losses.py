@@ -158,6 +158,12 @@ def k3(logprobs_N: Tensor, reference_logprobs_N: Tensor) -> Tensor:
     return distance_N.expm1() - distance_N
 
 
+def entropy(logits_NV: Tensor) -> Tensor:
+    """Return the entropy_N of the distributions over the last axis, nats."""
+    logprobs_NV = logits_NV.log_softmax(-1)
+    return -(logprobs_NV.exp() * _floor(logprobs_NV)).sum(-1)
+
+
 def complete(logprobs_NK: Tensor, tail: bool) -> Tensor:
     """Make a distribution of the log-probabilities of some categories.
 

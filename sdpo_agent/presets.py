@@ -7,14 +7,19 @@ such as the environment, is the caller's.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from sdpo_agent.credit import Credit
 from sdpo_agent.grpo import GRPO, GRPOSettings, PolicyGradient
 from sdpo_agent.learn import Algorithm
+from sdpo_agent.opsd import OPSD, OPSDSettings
 from sdpo_agent.policy import Policy
 from sdpo_agent.reprompt import Reprompt
+from sdpo_agent.rlsd import RLSD, RLSDSettings
+from sdpo_agent.sdar import SDAR, SDARSettings
 from sdpo_agent.sdpo import SDPO, SDPOSettings
+from sdpo_agent.skillsd import SkillSD, SkillSDSettings
 from sdpo_agent.train import TrainSettings
 
-Settings = SDPOSettings | GRPOSettings
+Settings = SDPOSettings | GRPOSettings | SDARSettings | OPSDSettings | SkillSDSettings | RLSDSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +43,26 @@ class Preset:
 
 def make_algorithm(policy: Policy, settings: Settings) -> Algorithm:
     """Return the algorithm that has such settings."""
-    return SDPO(policy, settings) if isinstance(settings, SDPOSettings) else GRPO(settings, policy)
+    match settings:
+        case SDPOSettings():
+            return SDPO(policy, settings)
+        case SDARSettings():
+            return SDAR(policy, settings)
+        case OPSDSettings():
+            return OPSD(policy, settings)
+        case SkillSDSettings():
+            return SkillSD(policy, settings)
+        case RLSDSettings():
+            return RLSD(policy, settings)
+        case GRPOSettings():
+            return GRPO(settings, policy)
 
 
 _RICH = SDPOSettings(alpha=1.0, top_k=20, teacher_rate=0.01)
 _SLOW = TrainSettings(learning_rate=1e-6)
 _TWO_SIDED = PolicyGradient(clip_high=0.2, dual_clip=None)
+_OVER_TURNS = PolicyGradient(scale="std", clip_high=0.2, credit=Credit(invalid_penalty=0.1, over="turns"))
+_AGENT = replace(_SLOW, max_tokens=512)
 
 PRESETS: Mapping[str, Preset] = {
     "sdpo": Preset("SDPO with the defaults of the released code", SDPOSettings()),
@@ -109,6 +128,50 @@ PRESETS: Mapping[str, Preset] = {
         "truncated weights in place of clipping (arXiv 2506.13585)",
         GRPOSettings(PolicyGradient(scale="std", surrogate="cispo", clip_high=4.0, dual_clip=None)),
         replace(_SLOW, minibatches=4),
+    ),
+    "grpo-agent": Preset(
+        "GRPO as SDAR's comparison runs it, over turns (arXiv 2605.15155)",
+        GRPOSettings(_OVER_TURNS, kl=0.01),
+        _AGENT,
+        tasks=16,
+    ),
+    "gigpo": Preset(
+        "the same with turns compared that met one state (arXiv 2505.10978)",
+        GRPOSettings(
+            replace(_OVER_TURNS, credit=Credit(discount=0.95, invalid_penalty=0.1, over="turns", states=1.0)), kl=0.01
+        ),
+        _AGENT,
+        tasks=16,
+    ),
+    "sdar": Preset(
+        "GRPO and a gated teacher that knows the skill (arXiv 2605.15155)",
+        SDARSettings(_OVER_TURNS),
+        _AGENT,
+        tasks=16,
+    ),
+    "sdar-opsd": Preset(
+        "its comparison OPSD, as shipped: the gated teacher without rewards",
+        SDARSettings(_OVER_TURNS, policy_weight=0.0),
+        _AGENT,
+        tasks=16,
+    ),
+    "sdar-grpo-opsd": Preset(
+        "its comparison GRPO+OPSD, as shipped: a gate that is always a half, so noise",
+        SDARSettings(_OVER_TURNS, beta=0.0),
+        _AGENT,
+        tasks=16,
+    ),
+    "grpo-opsd": Preset(
+        "GRPO+OPSD as meant: the reverse KL of the sampled tokens", OPSDSettings(_OVER_TURNS), _AGENT, tasks=16
+    ),
+    "skill-sd": Preset(
+        "GRPO and a weighed divergence from the teacher that knows the skill",
+        SkillSDSettings(_OVER_TURNS),
+        _AGENT,
+        tasks=16,
+    ),
+    "rlsd": Preset(
+        "advantages scaled by the teacher's word on each token", RLSDSettings(_OVER_TURNS), _AGENT, tasks=16
     ),
     "rloo": Preset(
         "REINFORCE against the mean of the others (arXiv 2402.14740)",

@@ -15,6 +15,7 @@ from sdpo_envs.errors import choose, within
 Peer = Literal["random", "first", "shortest", "none"]
 When = Literal["without-peer", "always", "never"]
 
+SKILL = "\nWhat is known about such tasks:\n\n"
 SOLUTION = "\nCorrect solution:\n\n"
 ATTEMPT = "\nThe following is your unsuccessful earlier attempt:\n\n"
 FEEDBACK = "\nThe following is feedback from your unsuccessful earlier attempt:\n\n"
@@ -40,9 +41,13 @@ class Reprompt:
     """Whether to show the failed attempt too, wherever its feedback is shown."""
     thinking: bool = False
     """Whether to keep ``<think>`` ... ``</think>`` in what a peer wrote."""
+    transcript: bool = False
+    """Whether a peer of several turns is shown with what it saw before each."""
+    skill: bool = False
+    """Whether to show what is known about tasks of this type, where the environment says."""
     limit: int = 30_000
-    """Most characters of all these together; fewer where the teacher has no room for so many. The attempt is cut first,
-    then the peer, then the feedback; the question never is, and neither is the action that the teacher scores."""
+    """Most characters of these together; fewer where the teacher has no room for so many. The attempt is cut first,
+    then the peer, then the feedback; the question and the skill never are, nor the action that the teacher scores."""
 
     def __post_init__(self) -> None:
         choose("peer", self.peer, get_args(Peer))
@@ -53,8 +58,8 @@ class Reprompt:
 def hindsight(group: Group, attempt: Attempt, question: str, reprompt: Reprompt) -> str | None:
     """Write the self-teacher's message in place of `question`, or None: there is nothing to learn here.
 
-    An attempt whose feedback is empty and who has no peer teaches nothing; a lone success is one. Feedback is that of a
-    failure: a success is shown a peer, or nothing.
+    An attempt whose feedback is empty and who has no peer teaches nothing, but for a skill; a lone success is one.
+    Feedback is that of a failure: a success is shown a peer, or nothing.
     """
     peer = peer_of(group, attempt, reprompt)
     wanted = reprompt.feedback == "always" or (reprompt.feedback == "without-peer" and not peer)
@@ -63,9 +68,10 @@ def hindsight(group: Group, attempt: Attempt, question: str, reprompt: Reprompt)
     own = attempt.text.strip() if reprompt.attempt and feedback else ""
     peer = _cut(peer, reprompt.limit - len(feedback))
     own = _cut(own, reprompt.limit - len(feedback) - len(peer))
-    if not peer and not feedback:
+    skill = attempt.skill.strip() if reprompt.skill else ""
+    if not peer and not feedback and not skill:
         return None
-    parts = ((SOLUTION, peer), (ATTEMPT, own), (FEEDBACK, feedback))
+    parts = ((SKILL, skill), (SOLUTION, peer), (ATTEMPT, own), (FEEDBACK, feedback))
     told = "".join(f"{heading}{text}" for heading, text in parts if text)
     return f"{question}{told}{INSTRUCTION}"
 
@@ -74,12 +80,14 @@ def peer_of(group: Group, attempt: Attempt, reprompt: Reprompt) -> str:
     """Choose what a successful peer of `attempt` wrote, ``""`` if there is none."""
     if reprompt.peer == "none":
         return ""
+    others = [other for other in group.attempts if other.passed and other.text != attempt.text]
     if reprompt.peer == "random":
-        peers = [] if attempt.feedback is None else [attempt.feedback.peer or ""]
+        drawn = "" if attempt.feedback is None else attempt.feedback.peer or ""
+        others = [other for other in others if other.text == drawn][:1]
+        texts = [other.transcript for other in others] if reprompt.transcript else [drawn]
     else:
-        own = attempt.text
-        peers = [other.text for other in group.attempts if other.passed and other.text != own]
-    told = [(peer if reprompt.thinking else _THINKING.sub("", peer)).strip() for peer in peers]
+        texts = [other.transcript if reprompt.transcript else other.text for other in others]
+    told = [(text if reprompt.thinking else _THINKING.sub("", text)).strip() for text in texts]
     told = [peer for peer in told if peer]
     if not told:
         return ""

@@ -146,8 +146,8 @@ class SDPO:
     def _sample(
         self, group: Group, attempt: Attempt, turns: tuple[Turn, ...], advantages: tuple[float, ...], weight: float
     ) -> Sample:
-        text, forgotten = self._hindsight(group, attempt, turns)
         settings = self.settings
+        text, forgotten = fitted_hindsight(self._student, group, attempt, turns, settings.reprompt)
         share = settings.policy_share
         if settings.route == "failures":
             share = 1.0 if attempt.passed or text is None else 0.0
@@ -159,25 +159,6 @@ class SDPO:
             policy_weight=share * weight,
             teacher_weight=(1 - share) * weight,
         )
-
-    def _hindsight(self, group: Group, attempt: Attempt, turns: tuple[Turn, ...]) -> tuple[str | None, int]:
-        """Write the hindsight of a thread, and say how many turns to forget so that the teacher has room for it.
-
-        History goes before hindsight does: first the oldest turns are forgotten, then peer and feedback are cut. The
-        question never is, nor the last action, which the teacher scores.
-        """
-        reprompt, forgotten = self.settings.reprompt, 0
-        while (text := hindsight(group, attempt, turns[0].observation, reprompt)) is not None:
-            if forgotten:
-                text = f"{text}\n\n{turns[forgotten].observation}"
-            script = self._student.chat.script(turns[forgotten:], text)
-            if len(script.token_ids) <= self._student.max_positions:
-                return text, forgotten
-            if forgotten < len(turns) - 1:
-                forgotten += 1
-            else:
-                reprompt = replace(reprompt, limit=reprompt.limit // 2)
-        return None, 0
 
     def _distill(self, student: Hidden, teacher: Scores, tokens: Tokens, rewarded: Tokens) -> tuple[Tensor, Tally]:
         """Return what the taught tokens add to the loss, with a gradient, and what to log.
@@ -217,6 +198,30 @@ class SDPO:
             return loss
 
         return minimise(student, objective), told
+
+
+def fitted_hindsight(
+    policy: Policy, group: Group, attempt: Attempt, turns: tuple[Turn, ...], reprompt: Reprompt
+) -> tuple[str | None, int]:
+    """Write the hindsight of a thread, and say how many turns to forget so that the teacher has room for it.
+
+    History goes before hindsight does: first the oldest turns are forgotten, then peer and feedback are cut. The
+    question never is, nor the last action, which the teacher scores.
+    """
+    forgotten = 0
+    while (text := hindsight(group, attempt, turns[0].observation, reprompt)) is not None:
+        if forgotten:
+            text = f"{text}\n\n{turns[forgotten].observation}"
+        script = policy.chat.script(turns[forgotten:], text)
+        if len(script.token_ids) <= policy.max_positions:
+            return text, forgotten
+        if forgotten < len(turns) - 1:
+            forgotten += 1
+        elif reprompt.limit:
+            reprompt = replace(reprompt, limit=reprompt.limit // 2)
+        else:
+            break
+    return None, 0
 
 
 def _compared(student_CV: Tensor, teacher_CV: Tensor, ids_C: Tensor, settings: SDPOSettings) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,8 @@ class Tokens:
         sequence_N: The number of each token's sample.
         old_logprobs_N: Under the policy before this step, nats.
         advantages_N: Of each token's turn.
-        policy_N: What each token's policy loss weighs in the mean.
+        share_N: What each token weighs in the mean of the mini-batch.
+        policy_N: What its policy loss weighs in it.
         teacher_N: What its loss towards the self-teacher weighs.
         reference_N: What its divergence from the reference policy weighs.
         taught_N: Bool: whether the self-teacher scores it.
@@ -31,6 +32,7 @@ class Tokens:
     sequence_N: Tensor
     old_logprobs_N: Tensor
     advantages_N: Tensor
+    share_N: Tensor
     policy_N: Tensor
     teacher_N: Tensor
     reference_N: Tensor
@@ -69,6 +71,7 @@ def lay_out(samples: Sequence[Sample], shares: Sequence[float], device: torch.de
         sequence_N=torch.arange(len(samples), device=device).repeat_interleave(lengths),
         old_logprobs_N=joined(sample.old_logprobs or sampled_logprobs(sample) for sample in samples),
         advantages_N=joined(_of_tokens(sample) for sample in samples),
+        share_N=share_N,
         policy_N=spread(sample.policy_weight for sample in samples) * share_N,
         teacher_N=spread(sample.teacher_weight for sample in samples) * share_N,
         reference_N=spread(sample.reference_weight for sample in samples) * share_N,

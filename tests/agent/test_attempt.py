@@ -106,7 +106,7 @@ SAID: list[tuple[dict[str, Any], tuple[bool, bool, bool]]] = [
     ({"teacher_weight": 1.0, "hindsight": ""}, (True, True, True)),
     ({"hindsight": "It is 2."}, (False, False, False)),
     ({"hindsight": "It is 2.", "policy_weight": 1.0}, (False, True, False)),
-    ({"reference_weight": 0.1}, (False, False, True)),
+    ({"reference_weight": 0.1}, (False, True, True)),
     ({"reference_weight": 0.1, "policy_weight": 1.0}, (False, True, True)),
 ]
 

@@ -71,6 +71,7 @@ def test_the_tokens_are_those_of_a_plain_loop(batch: list[Sample]) -> None:
             number,
             logprob,
             sample.advantages[place],
+            share,
             sample.policy_weight * share,
             sample.teacher_weight * share,
             sample.reference_weight * share,
@@ -97,7 +98,7 @@ def test_each_number_has_the_type_that_a_loss_asks_for() -> None:
     types = {field.name: getattr(tokens, field.name).dtype for field in fields(tokens)}
     assert [name for name, dtype in types.items() if dtype == torch.long] == ["ids_N", "sequence_N"]
     assert [name for name, dtype in types.items() if dtype == torch.bool] == ["taught_N"]
-    assert list(types.values()).count(torch.float32) == 5
+    assert list(types.values()).count(torch.float32) == 6
 
 
 def test_a_share_multiplies_each_weight_of_its_own_sample() -> None:
