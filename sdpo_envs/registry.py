@@ -7,6 +7,7 @@ ENVIRONMENTS = {
     "sdpo/MicroCode-v0": "sdpo_envs.microcode:MicroCode",
     "sdpo/MicroTool-v0": "sdpo_envs.microtool:MicroTool",
     "sdpo/SciKnowEval-v0": "sdpo_envs.sciknoweval:SciKnowEval",
+    "sdpo/SearchQA-v0": "sdpo_envs.searchqa:SearchQA",
     "sdpo/ToolUse-v0": "sdpo_envs.tooluse:ToolUse",
 }
 """Id to ``module:Class``. The module also holds the class's group, ``<Class>Group``."""

@@ -18,9 +18,10 @@ ROWS = (
     ("files",),
     ("parsing", "feedback", "tasks", "sandbox", "apidoc"),
     ("comparison", "lexicon", "oneliner", "pythoncode", "trials", "codejudge", "testcases", "retrieval"),
+    ("exactmatch", "passages"),
     ("spaces", "env", "turns", "vector", "wrappers"),
 )
-FAMILIES = ("livecodebench", "microcode", "microtool", "sciknoweval", "tooluse")
+FAMILIES = ("livecodebench", "microcode", "microtool", "sciknoweval", "searchqa", "tooluse")
 """They import everything above, and never one another."""
 APART = {
     "registry": set[str](),

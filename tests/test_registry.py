@@ -46,9 +46,9 @@ def test_an_entry_point_is_an_environment_with_feedback_and_its_group(env_id: st
 def test_every_family_in_the_package_is_registered() -> None:
     families = set()
     for path in Path(sdpo_envs.__file__).parent.glob("*.py"):
-        for name in re.findall(r"^class (\w+)\((?:Feedback|Judged)Env\):", path.read_text(), re.MULTILINE):
+        for name in re.findall(r"^class (\w+)\((?:Feedback|Judged|Turns)Env\):", path.read_text(), re.MULTILINE):
             families.add(f"sdpo_envs.{path.stem}:{name}")
-    assert families - {"sdpo_envs.env:JudgedEnv"} == set(ENVIRONMENTS.values())
+    assert families - {"sdpo_envs.env:JudgedEnv", "sdpo_envs.turns:TurnsEnv"} == set(ENVIRONMENTS.values())
 
 
 def test_no_id_of_ours_is_registered_elsewhere() -> None:
