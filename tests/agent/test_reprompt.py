@@ -210,6 +210,35 @@ def test_what_was_cut_short_in_an_earlier_turn_is_not_the_reason() -> None:
     assert CUT_SHORT in must(dataclasses.replace(own, turns=(own.turns[0], last)))
 
 
+# --- skills and transcripts
+
+
+def test_what_is_known_about_such_tasks_stands_first_and_is_enough() -> None:
+    own = dataclasses.replace(attempt(text="It is not 7.", peer="42"), skill="Count twice.")
+    skill = "\nWhat is known about such tasks:\n\nCount twice."
+    assert must(own, skill=True) == f"{QUESTION}{skill}{PEER}{INSTRUCTION}"
+    assert must(own, skill=True, peer="none") == f"{QUESTION}{skill}{FEEDBACK}{INSTRUCTION}"
+    assert must(own, skill=True, peer="none", feedback="never") == f"{QUESTION}{skill}{INSTRUCTION}"
+    assert write(own, peer="none", feedback="never") is None
+    assert must(own, skill=True, limit=0) == f"{QUESTION}{skill}{INSTRUCTION}", "it is never cut"
+    known = dataclasses.replace(success("42"), skill="Count twice.")
+    assert must(known, skill=True) == f"{QUESTION}{skill}{INSTRUCTION}", "also to a success"
+
+
+@pytest.mark.parametrize("choice", ["random", "first", "shortest"])
+def test_a_peer_of_several_turns_may_be_shown_with_what_it_saw(choice: Any) -> None:
+    turns = tuple(
+        dataclasses.replace(turn, state=f"Door {number}.")
+        for number, turn in enumerate(success("<think>left?</think>right\nright").turns)
+    )
+    peer = dataclasses.replace(success("right\nright"), turns=turns)
+    own = attempt("left", peer=peer.text)
+    seen = "\nCorrect solution:\n\nDoor 0.\n> right\nDoor 1.\n> right"
+    assert must(own, peer, peer=choice, transcript=True) == f"{QUESTION}{seen}{INSTRUCTION}"
+    assert "Door" not in must(own, peer, peer=choice)
+    assert write(own, peer="random", transcript=True) is None, "a peer that is not of the group was not seen"
+
+
 # --- limits
 
 FRAME = must(attempt("o", "f", "p"), feedback="always", attempt=True)

@@ -16,8 +16,20 @@ import torch
 from letters import LETTERS, TASKS, Say, SayTwice
 
 from sdpo_agent import Conversation, Group, Policy, Turn, collect
-from sdpo_envs import FeedbackEnv, GroupEnv, JudgedEnv, JudgeError, Outcome, SettingError, Task, Verdict, record
+from sdpo_envs import (
+    FeedbackEnv,
+    Finding,
+    GroupEnv,
+    JudgedEnv,
+    JudgeError,
+    Outcome,
+    SettingError,
+    Task,
+    Verdict,
+    record,
+)
 from sdpo_envs.env import Step
+from sdpo_envs.turns import Move, Seen, TurnsEnv
 
 play = functools.partial(collect, max_tokens=4)
 
@@ -448,3 +460,59 @@ def test_recorded_groups_are_played_again_and_again(policy: Policy, tmp_path: Pa
     play(envs, policy)
     assert [row["group"] for row in written(tmp_path)] == [0, 0, 1, 1, 2, 2, 3, 3]
     assert all(row["tokens"] > 0 for row in written(tmp_path))
+
+
+# --- turns
+
+
+class Walk(TurnsEnv):
+    """Walk right to door 2; a step to the left leads nowhere, and shouting has no form."""
+
+    def __init__(self, **settings: Any) -> None:
+        tasks = [Task("walk/1", "Get to door 2.", 2, meta={"skill": "Doors are numbered."})]
+        super().__init__(tasks, turns=4, **settings)
+        self.place = 0
+
+    def open(self, task: Task) -> Seen:
+        self.place = 0
+        return Seen("Door 0.")
+
+    def read(self, action: str) -> Move:
+        return Move(action.lower(), (Finding("Do not shout."),) if action.isupper() else ())
+
+    def act(self, command: str) -> Seen | Verdict:
+        self.place += command == "right"
+        return Verdict(Outcome.PASSED, 1.0) if self.place == 2 else Seen(f"Door {self.place}.")
+
+    def run_out(self) -> Verdict:
+        return Verdict(Outcome.WRONG, 0.0)
+
+    def written(self) -> str:
+        return f"{self.task.prompt} {len(self.past)} steps so far. {self.seen.text}"
+
+
+def test_turns_know_their_state_and_their_form_and_the_attempt_its_skill() -> None:
+    says = {0: ["right", "LEFT", "right"], 1: ["left"] * 4}
+    parrot = scripted(["right", "left"], ["LEFT", "left"], ["right", "left"], ["left"])
+    (group,) = play(GroupEnv(Walk, 2, 2), parrot, seeds=[0])
+    won, lost = group.attempts
+    assert [turn.action for turn in won.turns] == says[0]
+    assert [turn.action for turn in lost.turns] == says[1]
+    assert [turn.state for turn in won.turns] == ["Door 0.", "Door 1.", "Door 1."]
+    assert [turn.valid for turn in won.turns] == [True, False, True]
+    assert [turn.valid for turn in lost.turns] == [True] * 4
+    assert {turn.state for turn in lost.turns} == {"Door 0."}
+    assert won.skill == lost.skill == "Doors are numbered."
+    assert won.turns[1].observation.endswith("Get to door 2. 1 steps so far. Door 1.")
+    assert won.transcript == "Door 0.\n> right\nDoor 1.\n> LEFT\nDoor 1.\n> right"
+    assert str(lost.feedback) == "Wrong answer."
+    assert lost.feedback is not None
+    assert lost.feedback.peer == won.text
+
+
+def test_an_environment_of_one_turn_says_nothing_of_states_and_forms() -> None:
+    (group,) = play(GroupEnv(Say, 2, 2), scripted(["a", "b"]), seeds=[0])
+    assert {(turn.valid, turn.state == turn.observation) for each in group.attempts for turn in each.turns} == {
+        (True, True)
+    }
+    assert {each.skill for each in group.attempts} == {""}
