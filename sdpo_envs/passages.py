@@ -20,7 +20,6 @@ from sdpo_envs.tasks import Record, load_records
 
 _PASSING = {500, 502, 503, 504}
 """What an HTTP server answers that may be well again in a moment."""
-_LARGEST_REPLY = 16 * 2**20
 _SHOWN = 200
 
 
@@ -90,15 +89,11 @@ class SearchServer:
     """
 
     def __init__(self, address: str, *, seconds: float = 30.0, tries: int = 4, pause_seconds: float = 0.5) -> None:
-        parts = urlsplit(address)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise SettingError(f"{address!r} is no address of a server; give one such as 'http://127.0.0.1:8000'.")
         self.address = address
         self.seconds = within("seconds", seconds, 0.001)
         self.tries = int(within("tries", tries, 1))
         self.pause_seconds = within("pause_seconds", pause_seconds, 0)
-        self._place = parts.hostname, _port(address), parts.path.rstrip("/") or "/retrieve"
-        self._secure = parts.scheme == "https"
+        self._place = _place(address)
 
     def search(self, query: str, k: int) -> list[Passage]:
         """Return at most `k` passages, in the server's order.
@@ -129,13 +124,13 @@ class SearchServer:
         raise self._error(f"it did not answer in {self.tries} tries; at last {trouble}")
 
     def _ask(self, request: str) -> tuple[int, bytes]:
-        host, port, path = self._place
-        connect = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
+        secure, host, port, path = self._place
+        connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
         connection = connect(host, port, timeout=self.seconds)
         try:
             connection.request("POST", path, request, {"Content-Type": "application/json"})
             response = connection.getresponse()
-            return response.status, response.read(_LARGEST_REPLY)
+            return response.status, response.read()
         finally:
             connection.close()
 
@@ -181,8 +176,14 @@ def _passage(record: Record) -> Passage:
     return Passage(" ".join(record.get("title").split()), record.get("text"))
 
 
-def _port(address: str) -> int | None:
+def _place(address: str) -> tuple[bool, str, int | None, str]:
+    """Return whether it is https, the host, the port if one is named, and the path."""
+    advice = "give one such as 'http://127.0.0.1:8000'"
     try:
-        return urlsplit(address).port
+        parts = urlsplit(address)
+        place = parts.scheme == "https", parts.hostname or "", parts.port, parts.path.rstrip("/") or "/retrieve"
     except ValueError as error:
-        raise SettingError(f"{address!r} is no address of a server: {error}.") from error
+        raise SettingError(f"{address!r} is no address of a server ({error}); {advice}.") from error
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise SettingError(f"{address!r} is no address of a server; {advice}.")
+    return place
