@@ -3,12 +3,15 @@
 import gymnasium
 
 ENVIRONMENTS = {
+    "sdpo/ALFWorld-v0": "sdpo_envs.alfworld:ALFWorld",
     "sdpo/LiveCodeBench-v0": "sdpo_envs.livecodebench:LiveCodeBench",
     "sdpo/MicroCode-v0": "sdpo_envs.microcode:MicroCode",
+    "sdpo/MicroHouse-v0": "sdpo_envs.microhouse:MicroHouse",
     "sdpo/MicroTool-v0": "sdpo_envs.microtool:MicroTool",
     "sdpo/SciKnowEval-v0": "sdpo_envs.sciknoweval:SciKnowEval",
     "sdpo/SearchQA-v0": "sdpo_envs.searchqa:SearchQA",
     "sdpo/ToolUse-v0": "sdpo_envs.tooluse:ToolUse",
+    "sdpo/WebShop-v0": "sdpo_envs.webshop:WebShop",
 }
 """Id to ``module:Class``. The module also holds the class's group, ``<Class>Group``."""
 

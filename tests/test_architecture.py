@@ -18,10 +18,10 @@ ROWS = (
     ("files",),
     ("parsing", "feedback", "tasks", "sandbox", "apidoc"),
     ("comparison", "lexicon", "oneliner", "pythoncode", "trials", "codejudge", "testcases", "retrieval"),
-    ("exactmatch", "passages"),
+    ("exactmatch", "passages", "shop", "shopreward", "storefront"),
     ("spaces", "env", "turns", "vector", "wrappers"),
 )
-FAMILIES = ("livecodebench", "microcode", "microtool", "sciknoweval", "searchqa", "tooluse")
+FAMILIES = ("livecodebench", "microcode", "microhouse", "microtool", "sciknoweval", "searchqa", "tooluse", "webshop")
 """They import everything above, and never one another."""
 APART = {
     "registry": set[str](),
