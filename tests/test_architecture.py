@@ -18,10 +18,11 @@ ROWS = (
     ("files",),
     ("parsing", "feedback", "tasks", "sandbox", "apidoc"),
     ("comparison", "lexicon", "oneliner", "pythoncode", "trials", "codejudge", "testcases", "retrieval"),
+    ("textworker", "textengine", "alfredgame", "household"),
     ("exactmatch", "passages", "shop", "shopreward", "storefront"),
     ("spaces", "env", "turns", "vector", "wrappers"),
 )
-FAMILIES = ("livecodebench", "microcode", "microhouse", "microtool", "sciknoweval", "searchqa", "tooluse", "webshop")
+FAMILIES = ("alfworld", "livecodebench", "microcode", "microhouse", "microtool", "sciknoweval", "searchqa", "tooluse", "webshop")
 """They import everything above, and never one another."""
 APART = {
     "registry": set[str](),
