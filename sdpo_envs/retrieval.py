@@ -7,7 +7,9 @@ agree with Anserini's on WebShop's catalogue, up to ties. It needs the extra ``r
 
 import functools
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Any, Self
 
 import numpy as np
@@ -47,6 +49,7 @@ _WORD = re.compile(
 _SYLLABLE = re.compile("[aeiou][^aeiou]|(?<=[^aeiou])y[^aeiou]")
 _REVISED = re.compile("(.*?)(bl|log)(?:y|ies)")
 _SHORTEST_STEMMED = 3
+_MOST_WORDS = 1024
 _FREE_LENGTHS = 24
 _DIGITS_KEPT = 4
 
@@ -98,12 +101,15 @@ class Index:
     def search(self, query: str, k: int = 10) -> list[tuple[int, float]]:
         """Return the position and the score of the `k` documents that fit best, the best first.
 
-        Equal scores are in the order of the documents. One that shares no word with the query is not among them.
+        Equal scores are in the order of the documents. One that shares no word with the query is not among them. Of
+        the words of a query that some document has, the first 1024 different ones count.
         """
-        words = [word for word in self._analyze(query) if word in self._known]
+        words = Counter(word for word in self._analyze(query) if word in self._known)
         if not words or k < 1:
             return []
-        scores: npt.NDArray[np.float64] = self._bm25.get_scores(words)
+        scores: npt.NDArray[np.float64] = np.zeros(self._size)
+        for word, count in islice(words.items(), _MOST_WORDS):
+            scores += count * self._bm25.get_scores([word])
         least = np.partition(scores, -k)[-k] if k < len(scores) else 0.0
         found = np.flatnonzero((scores >= least) & (scores > 0))
         best = found[np.argsort(-scores[found], kind="stable")][:k]

@@ -80,6 +80,20 @@ def test_documents_without_words_are_never_found(documents: list[str]) -> None:
     assert found == [position for position, document in enumerate(documents) if "b" in document]
 
 
+@pytest.mark.parametrize(
+    ("query", "best"), [("red " * 250_000, 3), ("red shoes running bulls coat " * 40_000, 0)], ids=["one", "five"]
+)
+def test_a_megabyte_of_words_is_searched_for_in_time(query: str, best: int) -> None:
+    documents = ["red shoes running bulls coat", *DOCUMENTS]
+    found = Index(documents * 2000).search(query, 3)
+    assert [position for position, _ in found] == [best, best + len(documents), best + 2 * len(documents)]
+
+
+def test_a_word_said_twice_counts_twice() -> None:
+    (_, once), (_, twice) = *Index(DOCUMENTS).search("bulls"), *Index(DOCUMENTS).search("bulls bulls")
+    assert twice == 2 * once
+
+
 def test_searching_for_each_is_searching_for_all() -> None:
     index, queries = Index(DOCUMENTS), ["red", "blue shoes", "zzz"]
     assert index.search_all(queries, 2) == [index.search(query, 2) for query in queries]
