@@ -190,14 +190,15 @@ class WebShop(TurnsEnv):
         read = _COMMAND.match(command.lower())
         if read is None:
             return self._stay("an action is search[...] or click[...].", {"You said": command})
-        name, words = read[1], read[2].strip()
+        name, words = read[1], _spaced(read[2])
         if name == "search":
             return self._search(words)
-        if words not in buttons(self.shop, self.place):
+        button = next((each for each in buttons(self.shop, self.place) if _spaced(each) == words), None)
+        if button is None:
             return self._no_button(words)
-        if words == BUY.lower():
+        if button == BUY.lower():
             return judge(product_at(self.shop, self.place), self.place.chosen, self.task.answer, self._find_nouns)
-        return self._go(click(self.shop, self.place, words))
+        return self._go(click(self.shop, self.place, button))
 
     def run_out(self) -> Verdict:
         """Say that nothing was bought."""
@@ -315,7 +316,12 @@ def _told(
 
 
 def _said(text: str, goal: Goal) -> bool:
-    return text.lower() in goal.instruction.lower()
+    """Whether these words stand in the instruction."""
+    return re.search(rf"(?<!\w){re.escape(text.lower())}(?!\w)", goal.instruction.lower()) is not None
+
+
+def _spaced(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _wanted(goal: Goal) -> dict[str, str]:
