@@ -60,9 +60,9 @@ class TurnsEnv(FeedbackEnv):
     """A `FeedbackEnv` of several turns.
 
     A family writes `open`, `act`, `run_out` and `written`, and `read` where its actions have a form of their own.
-    At each step ``info["valid"]`` says whether the action had the form that was asked for, and ``info["seen"]`` what the
-    world shows, without the prompt around it, as it does at a reset beside ``info["skill"]``: what is known about tasks
-    of this type, from the task's `meta`, for a teacher to read.
+    At each step ``info["valid"]`` says whether the action had the form that was asked for, and ``info["seen"]`` what
+    the world shows, without the prompt around it, as it does at a reset beside ``info["skill"]``: what is known about
+    tasks of this type, from the task's `meta`, for a teacher to read.
 
     Args:
         tasks: As in `FeedbackEnv`.
