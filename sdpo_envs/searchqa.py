@@ -57,6 +57,18 @@ INVALID = (
     "If I want to give the final answer, I should put the answer between <answer> and </answer>. Let me try again.\n"
 )
 """What a turn shows after an action of which nothing could be done, as in Search-R1."""
+SKILL = """\
+1. Search with the names in the question and a word for what is asked; leave out the rest.
+2. Read every passage before you search again, and never search for the same twice.
+3. If nothing fits, search with fewer words, or with another name of the same thing.
+4. Answer with the name, the date or the number alone, spelled as in the passage.
+5. Answer while a turn is left; who does not answer earns nothing."""
+"""What is known about all of these tasks."""
+HOP_SKILLS = {
+    1: "6. One passage holds the answer: find the one about what the question names.",
+    2: "6. First find the name of what the question only describes; then search with that name for what is asked.",
+}
+"""What is known beside it about tasks of one hop, and of more."""
 
 _OPENING = {tag: re.compile(f"<{tag}>", re.IGNORECASE) for tag in ("search", "answer")}
 _CLOSING = {tag: re.compile(f"</{tag}>", re.IGNORECASE) for tag in ("search", "answer")}
@@ -90,7 +102,8 @@ class SearchQA(TurnsEnv):
     answer stands in a passage that was shown. None of it depends on the right answer unless `reveal` is set, which adds
     that answer and the token F1.
 
-    A task's id is ``searchqa/<id>``; its `meta` holds the number of ``hops`` where the record tells it.
+    A task's id is ``searchqa/<id>``; its `meta` holds a ``skill`` for a teacher and, where the record tells it, the
+    number of ``hops``.
 
     Args:
         split: ``"train"`` or ``"test"``; of a folder also ``"dev"``.
@@ -189,7 +202,9 @@ class SearchQA(TurnsEnv):
     def run_out(self) -> Verdict:
         """Judge an episode without an answer."""
         steps = {f"Step {number}": past.command or "(nothing)" for number, past in enumerate(self.past, start=1)}
-        finding = Finding(f"All {self.turns} turns are used, and no answer was given.", steps, _right(self.task))
+        finding = Finding(
+            f"All {self.turns} turns are used, and no answer was given.", steps, _right(self.task, self.found)
+        )
         return Verdict(Outcome.MALFORMED, 0.0, (finding,))
 
     def written(self) -> str:
@@ -242,7 +257,7 @@ def judge(task: Task, answer: str, found: Sequence[Sequence[Passage]] = ()) -> V
 
     An answer that normalises to nothing, such as "the", is right only if it is one of the right ones letter by letter.
     """
-    golden, right = task.answer.golden, _right(task)
+    golden, right = task.answer.golden, _right(task, found)
     if not answer:
         return Verdict(Outcome.MALFORMED, 0.0, (Finding("The answer is empty.", answer=right),))
     if exact_match(answer, golden) if normalised(answer) else answer in golden:
@@ -325,8 +340,14 @@ def _thought(thought: str, tag: str, text: str) -> str:
     return f"<think>{thought}</think>\n<{tag}>{text}</{tag}>"
 
 
-def _right(task: Task) -> dict[str, str]:
-    return {"Right answer": _listed(task.answer.golden)}
+def _right(task: Task, found: Sequence[Sequence[Passage]]) -> dict[str, str]:
+    """Tell the right answers, and where one of them could have been read."""
+    golden: tuple[str, ...] = task.answer.golden
+    places = next(filter(None, (_places(each, found) for each in golden)), [])
+    return {
+        "Right answer": _listed(golden),
+        "The right answer stands in": _listed(places) or "no passage that was shown",
+    }
 
 
 def _listed(texts: Sequence[str]) -> str:
@@ -345,8 +366,11 @@ def _task(record: Record) -> Task:
     answers = [answer for answer in ([golden] if isinstance(golden, str) else golden) if answer != ""]
     if not answers or not all(isinstance(answer, str) for answer in answers):
         raise RecordError(f"{record.where}: 'golden_answers' must be a list of at least one text, not {golden!r}.")
-    more = record.row.get("metadata")
-    more = more if isinstance(more, dict) else {}
-    meta = {"hops": more["hops"]} if isinstance(more.get("hops"), int) else {}
-    key = AnswerKey(question, tuple(answers), tuple(more.get("searches", ())))
-    return Task(f"searchqa/{record.get('id', (str, int))}", FIRST_PROMPT.format(question=question), key, meta=meta)
+    task_id, prompt = f"searchqa/{record.get('id', (str, int))}", FIRST_PROMPT.format(question=question)
+    # Of others' metadata only the hops are shown: the rest may hold the answer.
+    more = metadata if isinstance(metadata := record.row.get("metadata"), dict) else {}
+    hops, searches = more.get("hops"), more.get("searches")
+    key = AnswerKey(question, tuple(answers), tuple(map(str, searches)) if isinstance(searches, list) else ())
+    if not isinstance(hops, int) or hops < 1:
+        return Task(task_id, prompt, key, meta={"skill": SKILL})
+    return Task(task_id, prompt, key, meta={"hops": hops, "skill": f"{SKILL}\n{HOP_SKILLS[min(hops, 2)]}"})

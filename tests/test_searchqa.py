@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from sdpo_envs import Feedback, GroupEnv, Outcome, RecordError, SettingError, Task, Verdict, check_env, explain
 from sdpo_envs.errors import InfrastructureError, MissingExtra
 from sdpo_envs.passages import Passage
-from sdpo_envs.searchqa import INVALID, AnswerKey, SearchQA, information, judge, projected
+from sdpo_envs.searchqa import HOP_SKILLS, INVALID, SKILL, AnswerKey, SearchQA, information, judge, projected
 
 DATA = Path(__file__).parents[1] / "../shared/data/search_qa"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="skips questions and passages of others: not beside this")
 
 OSSEL = Passage("Ossel", "The River Ossel rises on Mount Karrow.")
 KARROW = Passage("Karrow", "Mount Karrow was first climbed by Quill Elderkin in 1797.")
-ROWS = [
+ROWS: list[dict[str, Any]] = [
     {"id": "0", "question": "On which mountain does the Ossel rise?", "golden_answers": ["Mount Karrow", "Karrow"]},
     {"id": "1", "question": "Who climbed it {first}?", "golden_answers": ["Quill Elderkin"], "metadata": {"hops": 2}},
 ]
@@ -156,8 +156,8 @@ def test_the_first_turn_shows_the_published_prompt(tmp_path: Path) -> None:
         "After completing your reasoning, choose only one of the following actions (do not perform both):\n"
         "(1) If you find you lack some knowledge, you can call a search engine to get more external information using "
         "format: <search> your query </search>.\n"
-        "(2) If you have enough knowledge to answer the question confidently, provide your final answer within <answer> "
-        "</answer> tags, without detailed illustrations. For example, <answer>Beijing</answer>.\n"
+        "(2) If you have enough knowledge to answer the question confidently, provide your final answer within "
+        "<answer> </answer> tags, without detailed illustrations. For example, <answer>Beijing</answer>.\n"
     )
     assert (info["task_id"], info["system"]) == ("searchqa/1", "")
 
@@ -168,9 +168,9 @@ def test_a_later_turn_shows_what_was_searched_and_found(tmp_path: Path) -> None:
     opening, _, choice = env.task.prompt.partition("\n\n")
     found = "\n\n<information>Doc 1(Title: Ossel) The River Ossel rises on Mount Karrow.</information>\n\n"
     history = (
-        "Prior to this step, you have already taken 1 step(s). Below is the interaction history where <search> </search> "
-        "wrapped your past search queries and <information> </information> wrapped the corresponding search results "
-        "returned by the external search engine. History:\n"
+        "Prior to this step, you have already taken 1 step(s). Below is the interaction history where <search> "
+        "</search> wrapped your past search queries and <information> </information> wrapped the corresponding search "
+        "results returned by the external search engine. History:\n"
     )
     assert first == f"{opening}\n\n{history}Step 1:<search>ossel</search> {found}\n\n\n{choice}"
     both = (
@@ -321,7 +321,11 @@ def test_a_title_that_is_the_answer_is_not_repeated_to_whoever_reads_the_feedbac
 
 def test_with_reveal_the_right_answer_and_the_f1_are_told() -> None:
     feedback = explain(judge(TASK, "Mount Selhorn"), reveal=True)
-    assert "Right answer: Mount Karrow; Karrow\nToken F1: 0.50" in feedback.text
+    assert feedback.text.endswith(
+        "\nRight answer: Mount Karrow; Karrow\nThe right answer stands in: no passage that was shown\nToken F1: 0.50"
+    )
+    feedback = explain(judge(TASK, "Mount Selhorn", ((), (KARROW, OSSEL))), reveal=True)
+    assert "The right answer stands in: step 2, Doc 1; step 2, Doc 2\n" in feedback.text
     assert feedback.reveals_answer
     assert "Right answer" in str(explain(judge(TASK, ""), reveal=True))
 
@@ -437,7 +441,13 @@ def test_without_the_extra_it_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -
 def test_questions_become_tasks_that_keep_their_answer_to_themselves(tmp_path: Path) -> None:
     env = env_of(tmp_path)
     assert env.task_ids == ("searchqa/0", "searchqa/1")
-    assert [task.meta for task in env.tasks] == [{}, {"hops": 2}]
+    assert [task.meta.get("hops") for task in env.tasks] == [None, 2]
+    assert env.tasks[0].meta == {"skill": SKILL}
+    assert (
+        env.tasks[1].meta["skill"]
+        == f"{SKILL}\n{HOP_SKILLS[2]}"
+        == env.reset(options={"task_id": "searchqa/1"})[1]["skill"]
+    )
     assert env.secrets(env.tasks[0]) == ["Mount Karrow", "Karrow"]
     assert "Karrow" not in repr(env.tasks)
     assert env.walkthrough(env.tasks[0]) == [env.oracle(env.tasks[0])]
@@ -475,7 +485,7 @@ def test_a_row_of_another_form_is_an_error_that_names_its_place(
 
 def test_metadata_of_others_are_not_shown(tmp_path: Path) -> None:
     env = env_of(tmp_path, ROWS[0] | {"metadata": {"obj": "Karrow", "hops": "many"}}, ROWS[1] | {"metadata": "Karrow"})
-    assert [task.meta for task in env.tasks] == [{}, {}]
+    assert [task.meta for task in env.tasks] == [{"skill": SKILL}] * 2
 
 
 def test_questions_of_yours_need_a_corpus(tmp_path: Path) -> None:
@@ -505,6 +515,14 @@ def test_a_corpus_by_path_goes_through_json(tmp_path: Path) -> None:
     questions = tmp_path / "questions.jsonl"
     questions.write_text(json.dumps(ROWS[0]), "utf-8")
     assert check_env("sdpo/SearchQA-v0", source=str(questions), corpus=str(file)) == []
+
+
+def test_the_page_about_environments_shows_what_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "environments.md").read_text(encoding="utf-8")
+    section = page.partition("## sdpo/SearchQA-v0")[2].partition("\n## ")[0]
+    ((code, printed),) = re.findall(r"^```python\n(.*?)^```\n\n```text\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    exec(code, {})
+    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == printed.splitlines()
 
 
 # The data of others
