@@ -67,10 +67,8 @@ SKILLS = {
     TASK_TYPES[0]: "5. Take the thing, go to the place, open it if it is closed, and put the thing there.",
     TASK_TYPES[1]: "5. Take the thing first; then go to the lamp with it in your hand, and use the lamp.",
     TASK_TYPES[2]: "5. Take the thing, clean it with a sinkbasin, and only then bring it to its place.",
-    TASK_TYPES[
-        3
-    ]: "5. Take the thing, heat it with a microwave, which may stay closed, and then bring it to its place.",
-    TASK_TYPES[4]: "5. Take the thing, cool it with a fridge, which may stay closed, and then bring it to its place.",
+    TASK_TYPES[3]: "5. Take the thing, heat it with a microwave, which may stay closed, and bring it to its place.",
+    TASK_TYPES[4]: "5. Take the thing, cool it with a fridge, which may stay closed, and bring it to its place.",
     TASK_TYPES[5]: "5. Bring one thing to the place, then look for the second; both go to the very same place.",
 }
 """What is known of each type of task beside that."""
@@ -91,8 +89,8 @@ class ALFWorld(TurnsEnv):
     run out of turns hears which parts of its goal are met, from what holds in the game. No feedback tells where a thing
     is that was not seen, unless `reveal` is set, which adds commands that would have won.
 
-    A task's id is the name of its game; its `meta` holds ``task_type``, ``goal``, ``thing``, ``place`` (of a lamp's task
-    the lamp) and, for a teacher, a ``skill``.
+    A task's id is the name of its game; its `meta` holds ``task_type``, ``goal``, ``thing``, ``place`` (the lamp of a
+    task with one) and, for a teacher, a ``skill``.
 
     Args:
         split: ``"train"`` or ``"test"`` of the bundled games; of others also ``"valid_seen"`` and ``"valid_unseen"``.
@@ -192,8 +190,8 @@ class ALFWorld(TurnsEnv):
         """Give the game a command."""
         answer = self._ask(command)
         if not answer.moved:
-            why = refusal(command, Household(self._facts), self._logic.put)
-            return Seen(answer.text, self.seen.commands, (why,))
+            why = refusal(command, Household(self._facts), self._logic.put, answer.commands)
+            return Seen(answer.text, answer.commands, (why,))
         self._path += (command,)
         return _PASSED if answer.won else self._see(answer)
 
@@ -231,7 +229,7 @@ class ALFWorld(TurnsEnv):
     def _see(self, answer: Answer) -> Seen:
         self._facts -= {fact for holds, fact in answer.changes if not holds}
         self._facts |= {fact for holds, fact in answer.changes if holds}
-        self._met |= set(_NAMES.findall(answer.text))
+        self._met |= set(_NAMES.findall("\n".join((answer.text, *answer.commands))))
         return Seen(answer.text, answer.commands)
 
 

@@ -4,6 +4,7 @@ The facts are those of ALFWorld's domain, by the names that a player reads: ``("
 What is told gives nothing away. Of a thing that a player has not met, nothing is said but that it is not seen here.
 """
 
+import difflib
 import re
 from collections.abc import Callable, Collection, Set
 from dataclasses import dataclass
@@ -21,6 +22,10 @@ _CHANGES = {
     "cool": ("coolable", "fridge", "cooled"),
 }
 """What a thing must be, where it is done, and the participle."""
+_COMMANDS = (
+    "go to <place>, open <place>, close <place>, take <thing> from <place>, {put}, clean, heat or cool <thing> with "
+    "<place>, use <thing>, slice <thing> with <knife>, examine <thing or place>, inventory, look"
+)
 _SHOWN = 80
 
 
@@ -72,20 +77,22 @@ class Household:
         return next(kinds, "").removesuffix("type")
 
 
-def refusal(command: str, house: Household, put: str) -> Finding:
+def refusal(command: str, house: Household, put: str, commands: Collection[str] = ()) -> Finding:
     """Say why nothing came of a command.
 
     Args:
         command: One that could not be given.
         house: The state in which it was given.
         put: How the game says that a thing is put down, ``"move {} to {}"`` or ``"put {} in/on {}"``.
+        commands: Those that could be given.
     """
     for pattern, why in _forms(put):
         if match := re.fullmatch(pattern.replace("{}", f"({_NAME})"), command):
             return Finding(why(house, *match.groups()) or "That cannot be done here and now.", {"You said": command})
-    forms = [pattern.replace("{}", "<{}>").format(*_slots(pattern)) for pattern, _ in _forms(put)]
     said = command if len(command) <= _SHOWN else f"{command[:_SHOWN]}..."
-    return Finding("There is no such command.", {"You said": said, "Commands": ", ".join(forms)})
+    alike = difflib.get_close_matches(said, list(commands), n=1)
+    details = {"You said": said, "Commands": _COMMANDS.format(put=put.format("<thing>", "<place>"))}
+    return Finding("There is no such command.", details | ({"Alike and possible": alike[0]} if alike else {}))
 
 
 def progress(goal: Goal, house: Household, met: Collection[str]) -> dict[str, str]:
@@ -118,16 +125,7 @@ def _forms(put: str) -> list[tuple[str, Callable[..., str]]]:
         ("use {}", _why_not_use),
         ("slice {} with {}", _why_not_slice),
         ("examine {}", _why_not_examine),
-        ("inventory", lambda house: ""),
-        ("look", lambda house: ""),
     ]
-
-
-def _slots(pattern: str) -> list[str]:
-    places = ("go to", "open", "close")
-    if pattern.startswith("slice"):
-        return ["thing", "knife"]
-    return ["place"] if pattern.startswith(places) else ["thing", "place"]
 
 
 def _why_not_there(house: Household, receptacle: str) -> str:
@@ -222,10 +220,10 @@ def _lamp_parts(goal: Goal, house: Household, met: Collection[str]) -> dict[str,
     lamps = [each for each in house.where("objecttype", f"{goal.lamp}type") if house.holds("istoggled", each)]
     near = any(house.at(fact[2]) for lamp in lamps for fact in house.facts if fact[:2] == ("inreceptacle", lamp))
     return {
-        f"you have seen {_a(goal.thing)}": _known(goal, house, met) != [],
-        f"you hold {_a(goal.thing)}": house.kind(house.held) == goal.thing,
-        f"{_a(goal.lamp)} was used": lamps != [],
-        f"you are where the used {goal.lamp} is": near,
+        f"{_a(goal.thing)} found": _known(goal, house, met) != [],
+        f"{_a(goal.thing)} held": house.kind(house.held) == goal.thing,
+        f"{_a(goal.lamp)} used": lamps != [],
+        f"being where the used {goal.lamp} is": near,
     }
 
 
@@ -234,16 +232,14 @@ def _place_parts(goal: Goal, house: Household, met: Collection[str]) -> dict[str
     fit = [each for each in known if not goal.state or house.holds(_STATES[goal.state], each)]
     places = house.where("receptacletype", f"{goal.place}type")
     most = max((sum(house.holds("inreceptacle", each, place) for each in fit) for place in places), default=0)
-    parts = {f"you have seen {_a(goal.thing)}": known != []}
+    parts = {f"{_a(goal.thing)} found": known != []}
     if goal.state:
-        parts[f"{_a(goal.thing)} is {goal.state}"] = fit != []
-        parts[f"a {goal.state} {goal.thing} is in or on {_a(goal.place)}"] = most > 0
-    elif goal.count == 1:
-        parts[f"{_a(goal.thing)} is in or on {_a(goal.place)}"] = most > 0
-    else:
-        parts[f"one {goal.thing} is in or on {_a(goal.place)}"] = most > 0
-        parts[f"two of the kind {goal.thing} are in or on the same {goal.place}"] = most > 1
-    return parts
+        parts[f"{_a(goal.thing)} that is {goal.state}"] = fit != []
+    if goal.count == 2:
+        parts[f"one {goal.thing} in or on {_a(goal.place)}"] = most > 0
+        return parts | {f"another {goal.thing} in or on the same {goal.place}": most > 1}
+    such = _a(f"{goal.state} {goal.thing}".strip())
+    return parts | {f"{such} in or on {_a(goal.place)}": most > 0}
 
 
 def _known(goal: Goal, house: Household, met: Collection[str]) -> list[str]:

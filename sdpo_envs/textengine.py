@@ -27,7 +27,7 @@ Fact = tuple[str, ...]
 SECONDS = 120.0
 """How long an answer may take; the slowest is the first of a game, which is translated for the planner then."""
 
-_START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from sdpo_envs.textworker import main; main()"
+PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from sdpo_envs.textworker import main; main()"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +86,13 @@ class Engine:
     Args:
         size: How many processes.
         seconds: How long an answer may take.
+        program: What a process runs, in Python.
     """
 
-    def __init__(self, size: int, seconds: float = SECONDS) -> None:
-        self.seconds = seconds
+    def __init__(self, size: int, seconds: float = SECONDS, program: str = PROGRAM) -> None:
+        self.seconds, self.program = seconds, program
         self._pid = os.getpid()
-        self._workers = [_Worker() for _ in range(size)]
+        self._workers = [_Worker(program) for _ in range(size)]
 
     def ask(self, logic: Logic, path: Sequence[str] = (), command: str | None = None) -> Answer:
         """Return what the engine says of `command` after the commands of `path`, each of which had an effect.
@@ -117,7 +118,7 @@ class Engine:
         if self._pid != os.getpid():
             for worker in self._workers:
                 worker.disown()
-            self._workers, self._pid = [_Worker() for _ in self._workers], os.getpid()
+            self._workers, self._pid = [_Worker(self.program) for _ in self._workers], os.getpid()
         return self._workers
 
 
@@ -128,8 +129,9 @@ class _Lost(InfrastructureError):
 class _Worker:
     """A place for one process, used by one thread at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, program: str) -> None:
         self.channel: PipeChannel | None = None
+        self._program = program
         self._lock = threading.Lock()
 
     def ask(self, request: dict[str, Any], logic: Logic, seconds: float) -> dict[str, Any]:
@@ -174,7 +176,7 @@ class _Worker:
     def _start(self, deadline: float) -> None:
         environment = {"ALFWORLD_DATA": tempfile.gettempdir(), **os.environ, "PYTHONHASHSEED": "0"}
         try:
-            self.channel = PipeChannel([sys.executable, "-c", _START, json.dumps(sys.path)], environment)
+            self.channel = PipeChannel([sys.executable, "-c", self._program, json.dumps(sys.path)], environment)
         except OSError as error:
             raise JudgeError(f"The text engine did not start: {error}.") from error
         if "ready" not in self._receive(deadline):

@@ -121,30 +121,27 @@ class Engine:
     def _place(self, key: str, game: _Game, path: tuple[str, ...]) -> _Place:
         """Return where `path` leads, from memory or by going there."""
         if path not in game.places:
-            if path:
-                before = self._place(key, game, path[:-1])
-                self._go(key, game, path[:-1])
-                game.places[path] = self._act(game, before.choices[path[-1]])
-            else:
-                self._start(game)
-                game.places[path] = self._opening(game)
-            self._at = key, path
-            if len(game.places) > _PLACES:
-                game.places.popitem(last=False)
+            for end in range(len(path) + 1):
+                if path[:end] not in game.places:
+                    game.places[path[:end]] = self._reach(key, game, path[:end])
         game.places.move_to_end(path)
+        while len(game.places) > _PLACES:
+            game.places.popitem(last=False)
         return game.places[path]
 
-    def _go(self, key: str, game: _Game, path: tuple[str, ...]) -> None:
-        if self._at == (key, path):
-            return
-        self._at = None
-        operators = [self._place(key, game, path[: end + 1]).operator for end in range(len(path))]
-        if self._at == (key, path):  # a place on the way was forgotten, and so it was gone to
-            return
-        self._start(game)
-        for operator in operators:
-            self._apply(game, operator)
+    def _reach(self, key: str, game: _Game, path: tuple[str, ...]) -> _Place:
+        """Go to where `path` leads; the places on the way are known."""
+        if not path:
+            self._start(game)
+            place = self._opening(game)
+        else:
+            if self._at != (key, path[:-1]):
+                self._start(game)
+                for end in range(1, len(path)):
+                    self._apply(game, game.places[path[:end]].operator)
+            place = self._act(game, game.places[path[:-1]].choices[path[-1]])
         self._at = key, path
+        return place
 
     def _start(self, game: _Game) -> None:
         """Set the library and the facts to the start of `game`."""
