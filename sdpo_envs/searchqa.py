@@ -363,14 +363,18 @@ def _questions(split: str, source: str | Path | None) -> list[Record]:
 
 def _task(record: Record) -> Task:
     question, golden = record.get("question"), record.get("golden_answers", (list, str))
-    answers = [answer for answer in ([golden] if isinstance(golden, str) else golden) if answer != ""]
-    if not answers or not all(isinstance(answer, str) for answer in answers):
+    answers = [golden] if isinstance(golden, str) else golden
+    if not all(isinstance(answer, str) for answer in answers) or not any(map(str.strip, answers)):
         raise RecordError(f"{record.where}: 'golden_answers' must be a list of at least one text, not {golden!r}.")
     task_id, prompt = f"searchqa/{record.get('id', (str, int))}", FIRST_PROMPT.format(question=question)
     # Of others' metadata only the hops are shown: the rest may hold the answer.
     more = metadata if isinstance(metadata := record.row.get("metadata"), dict) else {}
     hops, searches = more.get("hops"), more.get("searches")
-    key = AnswerKey(question, tuple(answers), tuple(map(str, searches)) if isinstance(searches, list) else ())
+    key = AnswerKey(
+        question,
+        tuple(filter(None, map(str.strip, answers))),
+        tuple(map(str, searches)) if isinstance(searches, list) else (),
+    )
     if not isinstance(hops, int) or hops < 1:
         return Task(task_id, prompt, key, meta={"skill": SKILL})
     return Task(task_id, prompt, key, meta={"hops": hops, "skill": f"{SKILL}\n{HOP_SKILLS[min(hops, 2)]}"})
