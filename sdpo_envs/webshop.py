@@ -295,11 +295,11 @@ def _missed(parts: Reward, chosen: Mapping[str, str], goal: Goal) -> list[Findin
     picked = {"You chose": ", ".join(f"{name}: {value}" for name, value in chosen.items()) or "nothing"}
     found = []
     if attributes:
-        title = f"It lacks {len(attributes)} of {len(goal.attributes)} qualities."
-        found.append(_told(title, "Asked for", {text: text for text in attributes}, goal))
+        title = f"It lacks {len(attributes)} of the {len(goal.attributes)} qualities asked for."
+        found.append(_told(title, "Missing", {text: text for text in attributes}, goal))
     if options:
         named = {value: f"{name}: {value}" if name else value for name, value in options}
-        title = f"Of {len(goal.options)} options {len(options)} are not as asked for."
+        title = f"It was not bought with {len(options)} of the {len(goal.options)} options asked for."
         found.append(_told(title, "Asked for", named, goal, picked))
     return found
 
