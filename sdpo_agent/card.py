@@ -15,11 +15,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import torch
 
-from sdpo_agent.episodes import KINDS, episodes
+from sdpo_agent.episodes import episodes, kinds_of
 from sdpo_agent.policy import Policy
 from sdpo_agent.warmstart import Example, script, warm_start
+from sdpo_envs import FeedbackEnv
 from sdpo_envs.errors import within
 
 _READ_BY_THE_TOKENIZER = 16_384
@@ -120,11 +122,15 @@ def save_with_card(settings: WarmStartSettings, folder: Path) -> Mapping[str, An
     return card
 
 
-def examine(policy: Policy, env_id: str, seed: int, kinds: Iterable[str] = KINDS) -> dict[str, float]:
+def examine(policy: Policy, env_id: str, seed: int, kinds: Iterable[str] = ()) -> dict[str, float]:
     """Return the mean probability of the right action on 1024 new tasks, by what is read besides the question."""
+    env = gymnasium.make(env_id, split="warm").unwrapped
+    assert isinstance(env, FeedbackEnv)
+    offered = kinds_of(env)
+    env.close()
     found = {}
-    for kind in kinds:
-        _, writer = KINDS[kind]
+    for kind in kinds or offered:
+        _, writer = offered[kind]
         drawn = episodes([env_id], seed + _OTHER_TASKS, {kind: (1.0, writer)})
         found[kind] = round(_chance(policy, list(islice(drawn, _EXAMINED))), 3)
     return found

@@ -5,6 +5,8 @@ its feedback is read. So a policy can learn that, on tasks that it is never trai
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -12,7 +14,7 @@ import numpy as np
 from sdpo_agent.attempt import Attempt, Conversation, Group, Message, Turn
 from sdpo_agent.reprompt import FEEDBACK, INSTRUCTION, Reprompt, hindsight
 from sdpo_agent.warmstart import Example
-from sdpo_envs import Feedback, FeedbackEnv, SettingError, Task
+from sdpo_envs import Feedback, FeedbackEnv, SettingError, Task, TurnsEnv
 
 _TRIES = 3
 
@@ -62,6 +64,48 @@ class Story:
         return Conversation(asked[-1], self.task.system, tuple(turns)).messages()
 
 
+class Journey:
+    """A place in an episode of several turns, and what others would do there.
+
+    Attributes:
+        task: The task.
+        turns: What was seen and done before, by somebody who may know something.
+        seen: What is seen now.
+        usual: What somebody does here who knows nothing of this very task.
+        right: What somebody does who knows it.
+        failure: An attempt that failed, with what was said of it.
+        peer: What a success has written.
+    """
+
+    def __init__(
+        self, turns: Sequence[Turn], seen: str, usual: str, right: str, failure: Attempt | None, peer: str
+    ) -> None:
+        self.turns, self.seen, self.usual, self.right = turns, seen, usual, right
+        self.failure, self.peer = failure, peer
+
+    def plain(self) -> Example:
+        """Ask, after what was seen and done before."""
+        return self._asked(None), self.usual
+
+    def taught(self, reprompt: Reprompt, peer: bool = False) -> Example | None:
+        """Ask as the self-teacher is asked, with feedback on the failure, a peer, or a skill."""
+        if self.failure is None:
+            return None
+        feedback = Feedback(str(self.failure.feedback), peer=self.peer if peer else None)
+        attempt = replace(self.failure, feedback=feedback)
+        question = self.turns[0].observation if self.turns else self.seen
+        told = hindsight(Group(attempt.task_id, (attempt,)), attempt, question, reprompt)
+        return None if told is None else (self._asked(told), self.right)
+
+    def _asked(self, opening: str | None) -> list[Message]:
+        turns, seen = tuple(self.turns), self.seen
+        if opening is not None and turns:
+            turns = (replace(turns[0], observation=opening), *turns[1:])
+        elif opening is not None:
+            seen = opening
+        return Conversation(seen, "", turns).messages()
+
+
 KINDS: Mapping[str, tuple[float, Kind]] = {
     "bare": (0.18, lambda story: story.plain()),
     "feedback": (0.30, lambda story: story.taught(Reprompt())),
@@ -74,14 +118,27 @@ KINDS: Mapping[str, tuple[float, Kind]] = {
 """What is read besides the question, by a self-teacher or in `discover`, and how often."""
 
 
-def episodes(env_ids: Sequence[str], seed: int, kinds: Mapping[str, tuple[float, Kind]] = KINDS) -> Iterator[Example]:
+TURN_KINDS: Mapping[str, tuple[float, Callable[[Journey], Example | None]]] = {
+    "bare": (0.3, lambda journey: journey.plain()),
+    "skill": (0.2, lambda journey: journey.taught(Reprompt(peer="none", feedback="never", skill=True))),
+    "feedback": (0.15, lambda journey: journey.taught(Reprompt())),
+    "peer": (0.2, lambda journey: journey.taught(Reprompt(), peer=True)),
+    "feedback and peer": (0.05, lambda journey: journey.taught(Reprompt(feedback="always"), peer=True)),
+    "feedback and skill": (0.1, lambda journey: journey.taught(Reprompt(skill=True))),
+}
+"""The same of episodes of several turns, at one of their turns."""
+
+
+def episodes(
+    env_ids: Sequence[str], seed: int, kinds: Mapping[str, tuple[float, Any]] | None = None
+) -> Iterator[Example]:
     """Yield episodes without end, of each environment in turn.
 
     Args:
-        env_ids: Environments that have the split ``"warm"``, with new tasks in every ``world``, an `oracle` for them
-            and a `guess`.
+        env_ids: Environments that have the split ``"warm"``, with new tasks in every ``world``, an `oracle` for them,
+            or a `walkthrough`, and a `guess`.
         seed: Which tasks, guesses and kinds.
-        kinds: Of prompts, with their shares.
+        kinds: Of prompts, with their shares; None for `KINDS`, or `TURN_KINDS` where there are several turns.
 
     Raises:
         SettingError: an environment knows no right action, or no guess.
@@ -93,10 +150,55 @@ def episodes(env_ids: Sequence[str], seed: int, kinds: Mapping[str, tuple[float,
         for env_id in env_ids:
             env = gymnasium.make(env_id, split="warm", world=int(rng.integers(2**31))).unwrapped
             assert isinstance(env, FeedbackEnv)
-            drawn += _block(env, rng, kinds)
+            block_of = _turn_block if isinstance(env, TurnsEnv) else _block
+            drawn += block_of(env, rng, kinds or kinds_of(env))
             env.close()
         yield from (drawn[place] for place in rng.permutation(len(drawn)))
         block += 1
+
+
+def kinds_of(env: FeedbackEnv) -> Mapping[str, tuple[float, Any]]:
+    """Return the kinds of prompts that suit an environment."""
+    return TURN_KINDS if isinstance(env, TurnsEnv) else KINDS
+
+
+def _turn_block(
+    env: FeedbackEnv, rng: np.random.Generator, kinds: Mapping[str, tuple[float, Any]]
+) -> Iterator[Example]:
+    """Yield an episode of one turn of each task of `env`, but for those where the kind needs what there is not."""
+    assert isinstance(env, TurnsEnv)
+    env.prompt = "new"
+    weights, writers = zip(*kinds.values(), strict=True)
+    chosen = rng.choice(len(writers), size=len(env.tasks), p=np.divide(weights, sum(weights)))
+    for task, kind in zip(env.tasks, chosen, strict=True):
+        example = writers[kind](_journey(env, task, rng))
+        if example is not None:
+            yield example
+
+
+def _journey(env: TurnsEnv, task: Task, rng: np.random.Generator) -> Journey:
+    """Play a task with no knowledge of it, and again with some, and stop at one of the turns."""
+    failure, _ = _played(env, task, rng, 0.0)
+    peer = "\n".join(env.walkthrough(task) or ())
+    _, places = _played(env, task, rng, float(rng.choice([0.0, rng.random(), 1.0])))
+    turns, seen, usual, right = places[rng.integers(len(places))]
+    return Journey(turns, seen, usual, right, None if failure.passed else failure, peer)
+
+
+def _played(
+    env: TurnsEnv, task: Task, rng: np.random.Generator, known: float
+) -> tuple[Attempt, list[tuple[tuple[Turn, ...], str, str, str]]]:
+    """Play an episode; return it, and of each turn what was before it, what is seen, and what others would do."""
+    seen, told = env.reset(options={"task_id": task.id})
+    turns: tuple[Turn, ...] = ()
+    places = []
+    while True:
+        usual, right, taken = (_try(env, task, rng, chance) for chance in (0.0, 1.0, known))
+        places.append((turns, seen, usual, right))
+        turns += (Turn(seen, taken, (), ()),)
+        seen, reward, terminated, truncated, info = env.step(taken)
+        if terminated or truncated:
+            return Attempt(task.id, turns, reward, info["verdict"], info["feedback"], skill=told["skill"]), places
 
 
 def _block(env: FeedbackEnv, rng: np.random.Generator, kinds: Mapping[str, tuple[float, Kind]]) -> Iterator[Example]:
@@ -110,7 +212,7 @@ def _block(env: FeedbackEnv, rng: np.random.Generator, kinds: Mapping[str, tuple
 
 
 def _stories(env: FeedbackEnv, rng: np.random.Generator) -> Iterator[Story]:
-    tries = [(task, _try(env, task, rng, number)) for task in env.tasks for number in range(_TRIES)]
+    tries = [(task, _try(env, task, rng, _known(rng, number))) for task in env.tasks for number in range(_TRIES)]
     env.expect(tries)
     counts = rng.choice(_TRIES, size=len(env.tasks), p=(0.6, 0.25, 0.15)) + 1
     for place, (task, count) in enumerate(zip(env.tasks, counts.tolist(), strict=True)):
@@ -123,10 +225,13 @@ def _stories(env: FeedbackEnv, rng: np.random.Generator) -> Iterator[Story]:
         yield Story(task, env.oracle(task) or "", failures[:count])
 
 
-def _try(env: FeedbackEnv, task: Task, rng: np.random.Generator, number: int) -> str:
-    """Write the task's first try, or a later one, that knows more; one in two first tries knows something too."""
-    known = float(rng.random()) if number or rng.random() < 0.5 else 0.0
+def _known(rng: np.random.Generator, number: int) -> float:
+    """Say how much is known at a task's first try, or a later one, that knows more; one in two first tries does too."""
+    return float(rng.random()) if number or rng.random() < 0.5 else 0.0
+
+
+def _try(env: FeedbackEnv, task: Task, rng: np.random.Generator, known: float) -> str:
     action = env.guess(task, rng, known)
-    if action is None or env.oracle(task) is None:
+    if action is None or env.walkthrough(task) is None:
         raise SettingError(f"{type(env).__name__} must define oracle(task) and guess(task, rng, known) to warm up on.")
     return action

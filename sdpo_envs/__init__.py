@@ -36,6 +36,7 @@ from sdpo_envs.sandbox import Program, Run, Sandbox, open_sandbox
 from sdpo_envs.sandbox.fake import FakeSandbox
 from sdpo_envs.spaces import FreeText
 from sdpo_envs.tasks import Record, load_records, load_tasks
+from sdpo_envs.turns import Move, Seen, TurnsEnv
 from sdpo_envs.vector import GroupEnv
 from sdpo_envs.wrappers import MultiAttempt
 
@@ -55,6 +56,7 @@ __all__ = [
     "JudgeError",
     "JudgedEnv",
     "MissingExtra",
+    "Move",
     "MultiAttempt",
     "Outcome",
     "Program",
@@ -66,9 +68,11 @@ __all__ = [
     "Sandbox",
     "SandboxError",
     "SdpoError",
+    "Seen",
     "SettingError",
     "Task",
     "TaskNotFound",
+    "TurnsEnv",
     "Verdict",
     "bundled",
     "check_env",

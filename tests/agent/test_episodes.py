@@ -1,5 +1,6 @@
 """Worked episodes: that their prompts are those of training and test time, and that their answers are right."""
 
+import dataclasses
 import itertools
 from collections import Counter
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from sums import wall
 
 from sdpo_agent import Attempt, Conversation, Group, Turn, hindsight
 from sdpo_agent.discover import DiscoverSettings, MultiTurn
-from sdpo_agent.episodes import KINDS, Story, episodes
+from sdpo_agent.episodes import KINDS, Journey, Story, episodes
 from sdpo_agent.reprompt import Reprompt
 from sdpo_agent.warmstart import Example
 from sdpo_envs import Feedback, Outcome, SettingError, Task, Verdict, explain
@@ -212,3 +213,68 @@ def test_episodes_do_not_end() -> None:
 def test_an_environment_must_know_a_right_action_and_a_guess(env_id: str) -> None:
     with pytest.raises(SettingError, match=r"must define oracle\(task\) and guess\(task, rng, known\) to warm up on"):
         first(1, env_ids=(env_id,))
+
+
+# Journeys
+
+
+HOUSE = "sdpo/MicroHouse-v0"
+
+
+@pytest.fixture(scope="module")
+def journeys() -> list[Journey]:
+    """Those behind the episodes of a block."""
+    told: list[Journey] = []
+
+    def plain(journey: Journey) -> Any:
+        told.append(journey)
+        return journey.plain()
+
+    first(1500, env_ids=(HOUSE,), kinds={"plain": (1.0, plain)})
+    return told
+
+
+def test_a_journey_is_asked_as_a_conversation_is_and_answered_as_is_usual(journeys: list[Journey]) -> None:
+    for journey in journeys[:50]:
+        messages, answer = journey.plain()
+        assert [message["role"] for message in messages] == ["user", "assistant"] * len(journey.turns) + ["user"]
+        assert answer == journey.usual
+        assert messages[0]["content"].startswith("Fetch: ")
+        assert all("\n" not in message["content"] for message in messages[1:]), "only what is new is shown"
+
+
+def test_a_taught_journey_has_its_hindsight_in_front_and_the_right_answer(journeys: list[Journey]) -> None:
+    kinds = {
+        "skill": Reprompt(peer="none", feedback="never", skill=True),
+        "feedback": Reprompt(),
+        "peer": Reprompt(),
+    }
+    for name, reprompt in kinds.items():
+        told = [(journey, journey.taught(reprompt, peer=name == "peer")) for journey in journeys[:200]]
+        assert {example is None for journey, example in told} == {True, False}, "who never fails is not taught"
+        for journey, example in told:
+            assert (example is None) == (journey.failure is None)
+            if example is None or journey.failure is None:
+                continue
+            messages, answer = example
+            attempt = journey.failure
+            peer = journey.peer if name == "peer" else None
+            attempt = dataclasses.replace(attempt, feedback=Feedback(str(attempt.feedback), peer=peer))
+            question = journey.turns[0].observation if journey.turns else journey.seen
+            assert messages[0]["content"] == hindsight(Group("t", (attempt,)), attempt, question, reprompt)
+            assert messages[1:] == journey.plain()[0][1:]
+            assert answer == journey.right
+
+
+def test_who_knows_nothing_often_differs_from_who_knows(journeys: list[Journey]) -> None:
+    apart = sum(journey.usual != journey.right for journey in journeys) / len(journeys)
+    assert 0.1 < apart < 0.5
+    assert {len(journey.turns) for journey in journeys} >= {0, 1, 2, 3, 4, 5}
+
+
+def test_kinds_are_those_that_suit_the_environment() -> None:
+    asked = [messages[0]["content"] for messages, _ in first(600, env_ids=(HOUSE, TOOL), kinds=None)]
+    assert any("What is known about such tasks" in each for each in asked)
+    assert any(each.startswith("Do: ") for each in asked)
+    assert any(each.startswith("Fetch: ") for each in asked)
+    assert first(20, env_ids=(HOUSE,), kinds=None) == first(20, env_ids=(HOUSE,), kinds=None)
