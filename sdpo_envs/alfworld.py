@@ -227,8 +227,8 @@ class ALFWorld(TurnsEnv):
         return shared_engine(self.workers).ask(self._logic, self._path, command)
 
     def _see(self, answer: Answer) -> Seen:
-        self._facts -= {fact for holds, fact in answer.changes if not holds}
-        self._facts |= {fact for holds, fact in answer.changes if holds}
+        for holds, fact in answer.changes:  # in this order: a switch names both what was and what is
+            (self._facts.add if holds else self._facts.discard)(fact)
         self._met |= set(_NAMES.findall("\n".join((answer.text, *answer.commands))))
         return Seen(answer.text, answer.commands)
 
