@@ -158,7 +158,7 @@ class Engine:
 
     def _opening(self, game: _Game) -> _Place:
         text = game.grammar.derive("#intro#", self._context(game, {}))
-        return self._seen(game, text, [[True, *game.fact(each)] for each in self._state.facts], None)
+        return self._seen(game, text, [[True, *fact] for fact in sorted(map(game.fact, self._state.facts))], None)
 
     def _act(self, game: _Game, action: Any) -> _Place:
         changes = self._apply(game, action.operator)
