@@ -11,7 +11,8 @@ import argparse
 import json
 import random
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +55,11 @@ def products(name: str, category: Table, rng: random.Random) -> Iterator[tuple[T
     """Yield each product of a category: its row of the catalogue, and what is told of its attributes."""
     for kind in category["kinds"]:
         brands, styles = rng.sample(category["brands"], 6), rng.sample(kind["styles"], 6)
-        chosen = attribute_sets(kind["attributes"], rng)
+        chosen, taken = attribute_sets(kind["attributes"], rng), list[set[str]]()
         for brand, style, own in zip(brands, styles, chosen, strict=True):
             item = catalogue_row(name, kind, brand, style, own, category["attributes"], rng)
-            asked = wanted(own, [other for other in chosen if other != own], rng)
+            asked = wanted(own, [other for other in chosen if other != own], taken, rng)
+            taken.append(set(asked))
             yield (
                 item,
                 {
@@ -78,12 +80,13 @@ def attribute_sets(attributes: list[str], rng: random.Random) -> list[list[str]]
     return sets
 
 
-def wanted(own: list[str], others: Iterable[list[str]], rng: random.Random) -> list[str]:
-    """Draw two of a product's attributes that no other of its kind has together, or else three."""
-    others = list(others)
-    pairs = [rng.sample(own, 2) for _ in range(12)]
-    alone = [pair for pair in pairs if not any(set(pair) <= set(other) for other in others)]
-    return alone[0] if alone and rng.random() < 0.6 else rng.sample(own, 3)
+def wanted(own: list[str], others: list[list[str]], taken: list[set[str]], rng: random.Random) -> list[str]:
+    """Draw two or three of a product's attributes that are not taken, and if it can be, that no other has together."""
+    size = rng.choice((2, 3))
+    drawn = rng.sample([*map(list, combinations(own, size)), *map(list, combinations(own, 5 - size))], 10)
+    free = [asked for asked in drawn if set(asked) not in taken]
+    alone = [asked for asked in free if not any(set(asked) <= set(other) for other in others)]
+    return [*(each for each in alone if len(each) == size), *alone, *free][0]
 
 
 def instruction(query: str, asked: list[str], attributes: Table) -> str:
