@@ -181,7 +181,7 @@ def _game(record: Record) -> Game:
     else:
         problem, sentence, own = record.get("problem"), record.get("goal"), None
     walkthrough = record.row.get("walkthrough") or ()
-    if not isinstance(walkthrough, Sequence) or not all(isinstance(each, str) for each in walkthrough):
+    if not isinstance(walkthrough, list | tuple) or not all(isinstance(each, str) for each in walkthrough):
         raise RecordError(f"{record.where}: the walkthrough must be a list of commands, not {walkthrough!r}.")
     packed = zlib.compress(problem.encode(), 1)
     return Game(record.get("name"), sentence, goal_of(problem, record.where), packed, tuple(walkthrough), own)
