@@ -125,13 +125,13 @@ def open_shop(source: str | Path, wishes: Wishes, seed: int) -> Shop:
         RecordError: a file does not have WebShop's form, or nobody wants anything; the message names the place.
     """
     catalogue = _catalogue(source_path(source))
-    told = _beside(catalogue, _ATTRIBUTES)
+    told = _beside(catalogue, _ATTRIBUTES, dict)
     rng = random.Random(seed)
     products = list(read_products(load_records(catalogue), told, rng))
     if not products:
         raise RecordError(f"{catalogue}: there is no product in it.")
     if wishes == "human":
-        goals = list(human_goals(products, _beside(catalogue, _INSTRUCTIONS), rng))
+        goals = list(human_goals(products, _beside(catalogue, _INSTRUCTIONS, list), rng))
     else:
         goals = list(synthetic_goals(products, told, rng))
     if not goals:
@@ -196,9 +196,18 @@ def synthetic_goals(products: Iterable[Product], told: Mapping[str, Any], rng: r
 
 
 def human_goals(products: Iterable[Product], told: Mapping[str, Any], rng: random.Random) -> Iterator[Goal]:
-    """Yield the goals that people wrote for these products, in WebShop's ``items_human_ins*.json``."""
+    """Yield the goals that people wrote for these products, in WebShop's ``items_human_ins*.json``.
+
+    Raises:
+        RecordError: an instruction does not have that form.
+    """
     for product in products:
         for entry in told.get(product.asin, ()):
+            missing = {"instruction", "instruction_attributes", "instruction_options"} - set(entry)
+            if missing:
+                raise RecordError(
+                    f"An instruction for {product.asin!r} lacks {sorted(missing)}; it has {sorted(entry)}."
+                )
             if not entry["instruction_attributes"]:
                 continue
             limit, most = _price_limit(product.price, rng)
@@ -277,7 +286,7 @@ def _catalogue(path: Path) -> Path:
     return found[0]
 
 
-def _beside(catalogue: Path, name: str) -> dict[str, Any]:
+def _beside(catalogue: Path, name: str, kind: type) -> dict[str, Any]:
     """Return what the file `name` beside `catalogue` says of each asin: the file that ends as the catalogue does."""
     ending = catalogue.name.partition(".")[0].removeprefix(_CATALOGUE)
     found = [catalogue.with_name(f"{name}{ending}.json"), *sorted(catalogue.parent.glob(f"{name}*.json"))]
@@ -288,6 +297,6 @@ def _beside(catalogue: Path, name: str) -> dict[str, Any]:
         told = json.loads(file.read_text("utf-8"))
     except ValueError as error:
         raise RecordError(f"{file.parent.name}/{file.name}: this is not JSON: {error}") from error
-    if not isinstance(told, dict):
-        raise RecordError(f"{file.parent.name}/{file.name}: it must be one JSON object, asin to what is told of it.")
+    if not isinstance(told, dict) or not all(isinstance(entry, kind) for entry in told.values()):
+        raise RecordError(f"{file.parent.name}/{file.name}: it must be one JSON object, asin to a {kind.__name__}.")
     return told

@@ -6,7 +6,7 @@ pays 10 for a reward of 1 and nothing below; here a purchase that fits in part e
 
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -174,8 +174,8 @@ class WebShop(TurnsEnv):
 
     def step(self, action: str) -> Step:
         """Do what the action says; see `TurnsEnv.step`."""
-        *step, info = super().step(action)
-        return (*step, {**info, "nouns": self.nouns})  # type: ignore[return-value]
+        observation, earned, terminated, truncated, info = super().step(action)
+        return observation, earned, terminated, truncated, {**info, "nouns": self.nouns}
 
     def open(self, task: Task) -> Seen:
         """Enter the shop."""
@@ -292,27 +292,22 @@ def _missed(parts: Reward, chosen: Mapping[str, str], goal: Goal) -> list[Findin
     """Tell of the qualities and of the options that are not met."""
     attributes = [text for text, met in zip(goal.attributes, parts.attributes, strict=True) if not met]
     options = [option for option, met in zip(goal.options, parts.options, strict=True) if not met]
-    picked = {"You chose": ", ".join(f"{name}: {value}" for name, value in chosen.items()) or "nothing"}
     found = []
     if attributes:
         title = f"It lacks {len(attributes)} of the {len(goal.attributes)} qualities asked for."
-        found.append(_told(title, "Missing", {text: text for text in attributes}, goal))
+        found.append(Finding(title, *_said_and_unsaid([("", text) for text in attributes], goal)))
     if options:
-        named = {value: f"{name}: {value}" if name else value for name, value in options}
         title = f"It was not bought with {len(options)} of the {len(goal.options)} options asked for."
-        found.append(_told(title, "Asked for", named, goal, picked))
+        said, unsaid = _said_and_unsaid(options, goal)
+        found.append(Finding(title, said | {"You chose": _listed(chosen.items()) or "nothing"}, unsaid))
     return found
 
 
-def _told(
-    title: str, label: str, wishes: Mapping[str, str], goal: Goal, details: Mapping[str, str] | None = None
-) -> Finding:
-    """Return a finding that tells the wishes the instruction says, and gives away the others."""
-    said = ", ".join(shown for text, shown in wishes.items() if _said(text, goal))
-    unsaid = ", ".join(shown for text, shown in wishes.items() if not _said(text, goal))
-    return Finding(
-        title, ({label: said} if said else {}) | dict(details or {}), {f"{label}, unsaid": unsaid} if unsaid else {}
-    )
+def _said_and_unsaid(wishes: Sequence[tuple[str, str]], goal: Goal) -> tuple[dict[str, str], dict[str, str]]:
+    """Return what the instruction says of these wishes, and what it does not, each under a label."""
+    said = [wish for wish in wishes if _said(wish[1], goal)]
+    unsaid = [wish for wish in wishes if not _said(wish[1], goal)]
+    return {"Missing": _listed(said)} if said else {}, {"Missing, unsaid": _listed(unsaid)} if unsaid else {}
 
 
 def _said(text: str, goal: Goal) -> bool:
@@ -324,9 +319,13 @@ def _spaced(text: str) -> str:
     return " ".join(text.split())
 
 
+def _listed(wishes: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(f"{name}: {value}" if name else value for name, value in wishes)
+
+
 def _wanted(goal: Goal) -> dict[str, str]:
-    options = ", ".join(f"{name}: {value}" if name else value for name, value in goal.options)
-    return {"Right product": f"{goal.asin}, {goal.title}"} | ({"Right options": options} if options else {})
+    options = {"Right options": _listed(goal.options)} if goal.options else {}
+    return {"Right product": f"{goal.asin}, {goal.title}"} | options
 
 
 def _tasks(goals: Sequence[Goal], split: Split) -> list[Task]:
