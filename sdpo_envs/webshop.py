@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 from sdpo_envs.core import Finding, Outcome, Task, Verdict
 from sdpo_envs.env import Step, natural
-from sdpo_envs.errors import choose
+from sdpo_envs.errors import choose, require
 from sdpo_envs.feedback import LIMIT
 from sdpo_envs.files import bundled
 from sdpo_envs.shop import Goal, Product, Wishes, open_shop
@@ -126,6 +126,7 @@ class WebShop(TurnsEnv):
         choose("split", split, get_args(Split))
         choose("goals", goals, get_args(Wishes))
         choose("form", form, get_args(Form))
+        require("rapidfuzz", "webshop")  # now, and not when something is bought
         self.form: Form = form
         self.nouns, self._find_nouns = noun_finder(nouns)
         place = bundled("tasks", "webshop") if source is None else source

@@ -14,7 +14,7 @@ from boutique import ROWS, TOLD, built, row
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sdpo_envs import Feedback, GroupEnv, MissingExtra, Outcome, RecordError, SettingError
+from sdpo_envs import Feedback, GroupEnv, MissingExtra, MultiAttempt, Outcome, RecordError, SettingError
 from sdpo_envs.check import HOSTILE_ACTIONS
 from sdpo_envs.shop import Goal, Product
 from sdpo_envs.shopreward import plain_nouns
@@ -29,6 +29,11 @@ BUY = "click[buy now]"
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built(tmp_path_factory.mktemp("shop"))
+
+
+@pytest.fixture(scope="module")
+def ten_turns(folder: Path) -> WebShop:
+    return env_of(folder, turns=10)
 
 
 def env_of(folder: Path, **changed: Any) -> WebShop:
@@ -350,8 +355,8 @@ def test_hostile_actions_are_answered_in_time(folder: Path, form: str, action: s
         max_size=10,
     )
 )
-def test_whatever_is_done_an_episode_ends_with_a_reward_from_0_to_1(folder: Path, commands: list[str]) -> None:
-    env = SHARED.setdefault(folder, env_of(folder, turns=10))
+def test_whatever_is_done_an_episode_ends_with_a_reward_from_0_to_1(ten_turns: WebShop, commands: list[str]) -> None:
+    env = ten_turns
     env.reset(options={"task_id": red_and_small(env)})
     for command in [*commands, *["nothing"] * 10]:
         _, reward, terminated, _, info = env.step(command)
@@ -361,9 +366,6 @@ def test_whatever_is_done_an_episode_ends_with_a_reward_from_0_to_1(folder: Path
             assert (reward == 1) == info["verdict"].passed
             return
     raise AssertionError("ten turns are all there are")
-
-
-SHARED: dict[Path, WebShop] = {}
 
 
 # In company.
@@ -378,6 +380,15 @@ def test_a_copy_goes_its_own_way_in_the_same_shop(folder: Path) -> None:
     twin.step("click[a2]")
     assert env.place.view == "results"
     assert [env.step(command)[1] for command in RIGHT[1:]][-1] == 1.0
+
+
+def test_after_a_purchase_that_fits_in_part_one_may_try_again(folder: Path) -> None:
+    env: Any = MultiAttempt(env_of(folder), attempts=2)
+    env.reset(options={"task_id": red_and_small(env.unwrapped)})
+    steps = [env.step(command) for command in (*RIGHT[:3], BUY, *RIGHT)]
+    assert [step[1] for step in steps] == [0.0] * 8 + [1.0]
+    assert "Missing: size: small" in str(steps[3][4]["feedback"])
+    assert steps[3][4]["verdict"].reward == 0.8
 
 
 def test_in_a_group_the_way_of_a_peer_is_handed_on(folder: Path) -> None:
@@ -425,9 +436,12 @@ def test_instructions_of_another_form_are_a_complaint(tmp_path: Path, people: An
         env_of(built(tmp_path, ROWS, TOLD, people), goals="human")
 
 
-def test_a_missing_library_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "bm25s", None)
-    with pytest.raises(MissingExtra, match="retrieval"):
+@pytest.mark.parametrize(("module", "extra"), [("bm25s", "retrieval"), ("rapidfuzz", "webshop")])
+def test_a_missing_library_is_named_before_anything_is_bought(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, module: str, extra: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingExtra, match=rf"sdpo-envs\[{extra}\]"):
         env_of(folder)
 
 
