@@ -39,7 +39,7 @@ ECHO = FAKE + "send({'ready': True})\nwhile True:\n    answer(f'{os.getpid()} {r
 def make() -> Iterator[object]:
     engines: list[Engine] = []
 
-    def made(program: str, size: int = 1, seconds: float = 20.0) -> Engine:
+    def made(program: str, size: int = 1, seconds: float = 100.0) -> Engine:
         engines.append(Engine(size, seconds, program))
         return engines[-1]
 
@@ -100,11 +100,11 @@ def test_a_process_that_cannot_start_says_why(make) -> None:
 def test_a_process_that_is_silent_is_given_up_and_replaced(make, tmp_path: Path) -> None:
     once = f"flag = pathlib.Path({str(tmp_path / 'flag')!r})\n"
     hangs = FAKE + once + "send({'ready': True})\nreceive()\nif not flag.exists(): flag.touch(); time.sleep(60)\n"
-    engine = make(hangs + "answer('awake')\n", seconds=1.5)
+    engine = make(hangs + "answer('awake')\n", seconds=4.0)
     begun = time.monotonic()
-    with pytest.raises(InfrastructureError, match=r"no answer within 1\.5 s"):
+    with pytest.raises(InfrastructureError, match=r"no answer within 4 s"):
         engine.ask(LOGIC)
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 30
     assert engine.ask(LOGIC).text == "awake"
 
 
@@ -182,5 +182,5 @@ def test_the_real_program_ends_when_it_idles_and_starts_again(make) -> None:
     start = "from sdpo_envs import textworker; textworker.IDLE_SECONDS = 0.5; textworker.main()"
     engine, logic = make(PROGRAM.replace("from sdpo_envs.textworker import main; main()", start)), real_logic()
     first = engine.ask(logic)
-    engine._workers[0].channel._process.wait(timeout=20)
+    engine._workers[0].channel._process.wait(timeout=100)
     assert engine.ask(logic) == first
