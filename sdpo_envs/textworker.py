@@ -29,7 +29,7 @@ LENGTH = struct.Struct("!I")
 """What stands before each JSON text, both ways: its length in bytes."""
 GOAL = "UNKNOWN GOAL"
 """What stands in a grammar where the goal of a game is to be told."""
-IDLE_SECONDS = 60.0
+IDLE_SECONDS = 600.0
 """A worker that was asked nothing for so long ends; the pool starts another when one is needed."""
 
 _GAMES = 48
