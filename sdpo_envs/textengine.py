@@ -175,8 +175,9 @@ class _Worker:
 
     def _start(self, deadline: float) -> None:
         environment = {"ALFWORLD_DATA": tempfile.gettempdir(), **os.environ, "PYTHONHASHSEED": "0"}
+        path = [os.path.abspath(folder) for folder in sys.path]  # the process starts in another folder
         try:
-            self.channel = PipeChannel([sys.executable, "-c", self._program, json.dumps(sys.path)], environment)
+            self.channel = PipeChannel([sys.executable, "-c", self._program, json.dumps(path)], environment)
         except OSError as error:
             raise JudgeError(f"The text engine did not start: {error}.") from error
         if "ready" not in self._receive(deadline):
