@@ -12,6 +12,7 @@ commands that had an effect so far. So the worker keeps no episode, and another 
 
 import contextlib
 import copy
+import gc
 import json
 import os
 import re
@@ -56,7 +57,7 @@ class _Game:
 
     def __init__(self, definition: dict[str, str]) -> None:
         pddl = require("textworld.envs.pddl.logic", "alfworld")
-        task, sas = require("fast_downward", "alfworld").pddl2sas(definition["domain"], definition["problem"])
+        task, sas = _translate(definition["domain"], definition["problem"])
         self.sas = sas.encode()
         self.kinds = {each.name: each.type_name for each in task.objects}
         self.parameters = {action.name: action.parameters for action in task.actions}
@@ -222,6 +223,15 @@ class Engine:
             "mapping": mapping,
             "entity_infos": game.infos,
         }
+
+
+def _translate(domain: str, problem: str) -> Any:
+    """Return the planner's task and its text for the library."""
+    gc.disable()  # half of the time goes into looking for garbage among what a translation makes
+    try:
+        return require("fast_downward", "alfworld").pddl2sas(domain, problem)
+    finally:
+        gc.enable()
 
 
 @cache
