@@ -265,10 +265,11 @@ def _template(template: str) -> tuple[set[str], set[str]]:
     return set(re.findall(r"(\w+)\(", template)), set(re.findall(r"(\w+):\w", template))
 
 
-def _save_time() -> None:
-    """Let this process parse each expression of a grammar once, and not copy what no grammar changes.
+def _adapt() -> None:
+    """Let this process parse an expression of a grammar once, copy nothing that none changes, and run on Python 3.13.
 
-    TextWorld parses again whatever it derives, and copies the names of things for every symbol of a text.
+    TextWorld parses again whatever it derives, and copies the names of things for every symbol of a text. It also looks
+    names up by ``locals().update``, which has no effect since Python 3.13.
     """
     textgen: Any = require("textworld.envs.pddl.textgen", "alfworld")
     logic: Any = require("textworld.logic", "alfworld")
@@ -277,6 +278,12 @@ def _save_time() -> None:
     logic.Rule.parse_conjunctive_query = staticmethod(cache(logic.Rule.parse_conjunctive_query))
     for kind in (logic.Variable, logic.Placeholder, require("textworld.generator.game", "alfworld").EntityInfo):
         kind.__deepcopy__ = lambda self, memo: self
+
+    def derive(symbol: Any, context: Any = None) -> list[Any]:
+        variables = (context or symbol.context)["variables"]
+        return [textgen.TerminalSymbol(eval(symbol.expression, {}, dict(variables)))]
+
+    textgen.EvalSymbol.derive = derive
 
 
 def send(stream: BinaryIO, message: dict[str, Any]) -> None:
@@ -301,7 +308,7 @@ def main() -> None:
     """Answer requests until there are no more."""
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the library writes of what it does
-    _save_time()
+    _adapt()
     engine = Engine()
     send(replies, {"ready": True})
     while request := receive(sys.stdin.buffer):
