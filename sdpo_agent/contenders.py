@@ -9,6 +9,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from sdpo_agent.presets import PRESETS
 from sdpo_envs import SettingError
@@ -45,6 +46,17 @@ _READS_ATTEMPT = "--alpha 1 --teacher-rate 0.01 --reprompt.attempt"
 def _pace(learning_rate: str, minibatches: int, *more: str) -> str:
     return " ".join((f"--learning-rate {learning_rate} --minibatches {minibatches}", *more))
 
+
+_AGENT = "--warmup-steps 0 --gradient.credit.invalid-penalty 0.1"
+_PACES = (_pace("3e-4", 2), _pace("3e-4", 4, _FALLING), _pace("6e-4", 4, _FALLING), _pace("6e-4", 4, _FALLING, _WIDE))
+
+
+def _each(*others: str) -> tuple[str, ...]:
+    """Return every pace with each of the other flags."""
+    return tuple(f"{pace} {other}".strip() for other, pace in product(others, _PACES))
+
+
+_COEFFICIENTS = _each("--coefficient 0.1", "--coefficient 1")
 
 CONTENDERS: Mapping[str, Contender] = {
     "grpo": Contender(
@@ -117,6 +129,13 @@ CONTENDERS: Mapping[str, Contender] = {
             _pace("3e-4", 4, "--policy-share 0.9"),
         ),
     ),
+    "grpo-agent": Contender("grpo-agent", _AGENT, _each("--gradient.scale none", "--gradient.scale std")),
+    "gigpo": Contender("gigpo", _AGENT, _each("--gradient.scale none", "--gradient.scale std")),
+    "sdar": Contender("sdar", _AGENT, _COEFFICIENTS),
+    "grpo-opsd": Contender("grpo-opsd", _AGENT, _COEFFICIENTS),
+    "grpo-opsd-shipped": Contender("sdar-grpo-opsd", _AGENT, _COEFFICIENTS),
+    "skill-sd": Contender("skill-sd", _AGENT, _COEFFICIENTS),
+    "rlsd": Contender("rlsd", _AGENT, _each("--share 0.5", "--share 1")),
 }
 """By name, the variant first that is taken without tuning. A comparison is fair as far as these lists are.
 
