@@ -116,7 +116,8 @@ def read(folders: Sequence[Path], tasks: int, only: Sequence[str] = ()) -> list[
         told = json.loads((run / "recording.json").read_text(encoding="utf-8"))["told"]
         if config["algorithm"] != "SDPO" or (only and told["algorithm"] not in only):
             continue
-        key = json.dumps([config["world"], config["source"], config["settings"]["reprompt"]], sort_keys=True)
+        shown = [config["world"], config["source"], config["group_size"], config["settings"]["reprompt"]]
+        key = json.dumps(shown, sort_keys=True)
         if key not in known:
             known[key] = seen(config, tasks)
         settings = json.loads(config["world"]["env_settings"])

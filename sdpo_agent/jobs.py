@@ -117,7 +117,7 @@ def run_all(jobs: Sequence[Job], at_once: int, title: str, program: Sequence[str
         program: What takes their commands.
 
     Raises:
-        InfrastructureError: a run failed; its last words are in the message.
+        InfrastructureError: a run failed, with its last words in the message; or one is being made already.
         SettingError: a folder holds another run, or something else.
     """
     waiting = [job for job in jobs if not job.done]

@@ -19,7 +19,9 @@ def gap(monkeypatch: pytest.MonkeyPatch) -> Any:
     return gap
 
 
-def write(run: Path, tests: list[float], algorithm: str = "SDPO", *, done: bool = True, **reprompt: Any) -> None:
+def write(
+    run: Path, tests: list[float], algorithm: str = "SDPO", *, done: bool = True, size: int = 4, **reprompt: Any
+) -> None:
     """Leave what the gap is read from behind, as a finished run would."""
     run.mkdir(parents=True)
     config = {
@@ -28,7 +30,7 @@ def write(run: Path, tests: list[float], algorithm: str = "SDPO", *, done: bool 
             "env_settings": json.dumps({"world": int(run.name), "feedback": "first"}),
         },
         "source": {"policy": "micro"},
-        "group_size": 4,
+        "group_size": size,
         "algorithm": algorithm,
         "settings": {"reprompt": REPROMPT | reprompt} if algorithm == "SDPO" else {},
         "loop": {"max_tokens": 64, "temperature": 1.0, "seed": int(run.name)},
@@ -75,6 +77,17 @@ def test_what_the_teacher_reads_is_what_is_probed(gap: Any, tmp_path: Path) -> N
     assert feedback.gap > 0.1
     assert feedback.lift > 0.1
     assert (nothing.gap, nothing.lift) == (0, 0)
+
+
+def test_equal_ways_are_probed_once_and_groups_of_another_size_again(
+    gap: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, size in (("base", 4), ("fast", 4), ("alone", 1)):
+        write(tmp_path / name / "0", [0.0, 0.5], size=size)
+    sizes: list[int] = []
+    monkeypatch.setattr(gap, "seen", lambda config, tasks: sizes.append(config["group_size"]) or gap.Seen(0.1, 0.1))
+    assert len(gap.read([tmp_path], 2)) == 3
+    assert sorted(sizes) == [1, 4]
 
 
 def test_it_says_draws_and_writes(
