@@ -22,7 +22,17 @@ ROWS = (
     ("exactmatch", "passages", "shop", "shopreward", "storefront"),
     ("spaces", "env", "turns", "vector", "wrappers"),
 )
-FAMILIES = ("alfworld", "livecodebench", "microcode", "microhouse", "microtool", "sciknoweval", "searchqa", "tooluse", "webshop")
+FAMILIES = (
+    "alfworld",
+    "livecodebench",
+    "microcode",
+    "microhouse",
+    "microtool",
+    "sciknoweval",
+    "searchqa",
+    "tooluse",
+    "webshop",
+)
 """They import everything above, and never one another."""
 APART = {
     "registry": set[str](),
