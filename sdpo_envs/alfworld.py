@@ -59,7 +59,7 @@ LATER_PROMPT = _LATER + _COMMANDS
 
 SKILL = """\
 1. Go from place to place, the likely ones first, and open what is closed: a thing that you see nowhere is inside one.
-2. You hold one thing at a time. A thing can only be taken, used or examined at the place where it is.
+2. You hold one thing at a time. A thing can only be taken or used at the place where it is.
 3. Do not go back to places that you have searched; once you hold the thing, only what the task asks for is left.
 4. Nothing comes of a command that is not among the admissible ones; choose one of those word for word."""
 """What is known of all tasks, for a teacher to read."""
