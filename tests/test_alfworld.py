@@ -72,6 +72,7 @@ def test_the_first_prompt_is_the_published_one() -> None:
     )
     assert info["seen"].startswith("-= Welcome")
     assert "help" not in observation
+    assert [each for each in info["commands"] if each != "help"] == re.findall(r"'(.+)'", observation.split("[")[1])
 
 
 def test_a_later_prompt_holds_the_last_turns_and_the_step() -> None:
