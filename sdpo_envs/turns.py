@@ -171,9 +171,9 @@ class TurnsEnv(FeedbackEnv):
 def between_tags(action: str, *, form: Form, last: int) -> Move:
     """Read the command between the first ``<action>`` and ``</action>``, in lower case.
 
-    Without both tags the last characters of the action are the command, as published; so are the other rules: an
-    action is at fault that has no thought between ``<think>`` and ``</think>``, or holds a Chinese character
-    (verl-agent's `projection`).
+    Without both tags, in this order, the last characters of the action are the command. At fault is such an action,
+    one without ``<think>`` and ``</think>``, in lower case, and one that holds a Chinese character. (verl-agent's
+    `projection`, which minds no order.)
 
     Args:
         action: What the policy wrote.
@@ -191,7 +191,7 @@ def between_tags(action: str, *, form: Form, last: int) -> Move:
         faults.append(Finding("No command stands between <action> and </action>.", {"Taken for one": command}))
     else:
         command = said[opened + len("<action>") : closed].strip()
-    if form == "thought" and not ("<think>" in said and "</think>" in said):
+    if form == "thought" and not ("<think>" in action and "</think>" in action):
         faults.append(Finding("No thought stands between <think> and </think>."))
     if re.search("[\u4e00-\u9fff]", action):
         faults.append(Finding("The action holds a Chinese character."))

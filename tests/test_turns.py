@@ -113,7 +113,8 @@ def test_an_action_without_the_form_is_done_and_said_to_be_at_fault() -> None:
     ("action", "command", "faults"),
     [
         ("<think>hm</think><action> Go East </action>", "go east", 0),
-        ("<THINK>hm</THINK><ACTION>east</ACTION>", "east", 0),
+        ("<think>hm</think><ACTION>east</ACTION>", "east", 0),
+        ("<THINK>hm</THINK><action>east</action>", "east", 1),
         ("<action>one</action><action>two</action>", "one", 1),
         ("</action><action>east", "tion>east", 2),
         ("no tags but an ending", "an ending", 2),
