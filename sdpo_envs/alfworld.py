@@ -10,9 +10,9 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, get_args
 
-from sdpo_envs.alfredgame import GRAMMARS, TASK_TYPES, Game, load_games, shipped
+from sdpo_envs.alfredgame import GRAMMARS, TASK_TYPES, Game, Grammar, Split, load_games, shipped
 from sdpo_envs.core import Finding, Outcome, Task, Verdict
 from sdpo_envs.env import natural
 from sdpo_envs.errors import choose
@@ -22,9 +22,6 @@ from sdpo_envs.household import Household, progress, refusal
 from sdpo_envs.textengine import Answer, Fact, Logic, shared_engine
 from sdpo_envs.turns import Form, Move, Prompt, Seen, TurnsEnv, between_tags, recalled
 from sdpo_envs.vector import GroupEnv
-
-Split = Literal["train", "test", "valid_seen", "valid_unseen"]
-Grammar = Literal["own", "move", "put"]
 
 _FIRST = """
 You are an expert agent operating in the ALFRED Embodied Environment.
