@@ -66,7 +66,7 @@ def texts(shop: Shop, place: Place, instruction: str) -> list[str]:
 
 
 def signs(place: Place) -> list[str]:
-    """Return the buttons that every page of this kind has: those that name no product and no value of an option."""
+    """Return the buttons that name no product and no value of an option, in lower case."""
     names = [] if place.view == "search" else [BACK]
     if place.view == "results":
         names += _turning(place)

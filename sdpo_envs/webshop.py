@@ -18,7 +18,20 @@ from sdpo_envs.feedback import LIMIT
 from sdpo_envs.files import bundled
 from sdpo_envs.shop import Goal, Product, Wishes, open_shop
 from sdpo_envs.shopreward import NounFinder, Nouns, Reward, noun_finder, reward
-from sdpo_envs.storefront import BACK, BUY, NEXT, SEPARATOR, Place, buttons, click, product_at, search, signs, texts
+from sdpo_envs.storefront import (
+    BACK,
+    BUY,
+    NEXT,
+    PREVIOUS,
+    SEPARATOR,
+    Place,
+    buttons,
+    click,
+    product_at,
+    search,
+    signs,
+    texts,
+)
 from sdpo_envs.turns import Form, Move, Prompt, Seen, TurnsEnv, between_tags, recalled
 from sdpo_envs.vector import GroupEnv
 
@@ -233,7 +246,8 @@ class WebShop(TurnsEnv):
         if self.place.view == "search":
             return self._stay("the search page has no buttons.", {"Search by": "search[<your query>]"})
         if words == BUY.lower():
-            return self._stay("only the page of a product has the button Buy Now.")
+            way = "<the number of a product>" if self.place.view == "results" else PREVIOUS.lower()
+            return self._stay("only a product's first page has the button Buy Now.", {"Go there by": f"click[{way}]"})
         named = signs(self.place)
         if len(buttons(self.shop, self.place)) > len(named):
             named.append("the number of a product" if self.place.view == "results" else "a value of an option")

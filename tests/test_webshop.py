@@ -155,7 +155,16 @@ def test_who_buys_nothing_earns_nothing(folder: Path) -> None:
         ((), "click[search]", "the search page has no buttons.\nSearch by: search[<your query>]"),
         ((), "click[a1]", "the search page has no buttons.\nSearch by: search[<your query>]"),
         (RIGHT[:1], "search[table]", "only the search page can search.\nGo there by: click[back to search]"),
-        (RIGHT[:1], BUY, "only the page of a product has the button Buy Now."),
+        (
+            RIGHT[:1],
+            BUY,
+            "only a product's first page has the button Buy Now.\nGo there by: click[<the number of a product>]",
+        ),
+        (
+            (*RIGHT[:2], "click[features]"),
+            BUY,
+            "only a product's first page has the button Buy Now.\nGo there by: click[< prev]",
+        ),
         (
             RIGHT[:1],
             "click[a3]",
