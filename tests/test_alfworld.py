@@ -245,6 +245,16 @@ def test_a_win_needs_every_part_of_the_walkthrough() -> None:
         assert sum(step[1] for step in steps) == 0, f"won without {way[left_out]}"
 
 
+def test_nothing_that_is_shown_at_the_start_tells_where_a_thing_is() -> None:
+    env = made(split="test", prompt="complete", render_mode="ansi")
+    for task in env.tasks:
+        observation, info = env.reset(options={"task_id": task.id})
+        shown = f"{observation}{info}{env.render()}{env!r}{env.task!r}"
+        assert not re.search(rf"\b{task.meta['thing']} \d", shown)
+        assert env.secrets(task)
+        assert not [secret for secret in env.secrets(task) if secret in shown]
+
+
 def test_an_earlier_episode_wins_nothing_for_a_later_one() -> None:
     env = made()
     *way, last = env.find(SPOON).answer.walkthrough
