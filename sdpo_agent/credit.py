@@ -4,9 +4,10 @@ An episode has one reward, at its end. By default all its turns share it, and so
 (arXiv 2505.10978) also compares turns of a group that met the same state: `Credit.states`.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
@@ -34,10 +35,13 @@ class Credit:
     verl-agent has it), where long attempts weigh more."""
     states: float = 0.0
     """GiGPO's omega: the weight of what a turn's return says against those of the group's turns in the same state."""
+    state_discount: float = 0.95
+    """What a reward is worth one turn earlier where turns in the same state are compared, in place of `discount`."""
 
     def __post_init__(self) -> None:
         choose("over", self.over, get_args(Over))
-        within("discount", self.discount, 0, 1)
+        for name in ("discount", "state_discount"):
+            within(name, getattr(self, name), 0, 1)
         for name in ("invalid_penalty", "states"):
             within(name, getattr(self, name), 0)
 
@@ -61,6 +65,7 @@ class Credit:
         found = (_by_turn if self.over == "turns" else _by_attempt)(returns, baseline, scale)
         if not self.states:
             return found
+        returns = [replace(self, discount=self.state_discount).returns(attempt) for attempt in group.decided]
         beside = _by_state(group.decided, returns, baseline, scale)
         return [
             [one + self.states * other for one, other in zip(*pair, strict=True)]
@@ -74,16 +79,18 @@ def _by_turn(returns: Sequence[Sequence[float]], baseline: Baseline, scale: Scal
 
 
 def _by_attempt(returns: Sequence[Sequence[float]], baseline: Baseline, scale: Scale) -> list[list[float]]:
-    """Compare the mean return of each attempt, to which each turn adds how it differs from that, on the same scale."""
-    means = [sum(each) / len(each) for each in returns]
-    advantages = _compared(means, baseline, scale)
-    unit = 1.0
-    if scale == "std" and len(means) > 1:
-        unit = 1 / (float(torch.tensor(means, dtype=torch.float64).std()) + 1e-4)
-    return [
-        [advantage + (value - mean) * unit for value in each]
-        for each, mean, advantage in zip(returns, means, advantages, strict=True)
+    """Compare returns as `group_advantages` does, but with each attempt, however long, of the same weight."""
+    means = [_mean(each) for each in returns]
+    found = [
+        [advantage + (value - mean) for value in each]
+        for each, mean, advantage in zip(returns, means, _compared(means, baseline, "none"), strict=True)
     ]
+    if scale == "none":
+        return found
+    centre = _mean(means)
+    variances = [_mean([(value - centre) ** 2 for value in each]) for each in returns]
+    deviation = math.sqrt(sum(variances) / max(1, len(variances) - 1))
+    return [[value / (deviation + 1e-4) for value in each] for each in found]  # the constant is that of `_compared`
 
 
 def _by_state(
@@ -103,4 +110,11 @@ def _by_state(
 
 
 def _compared(values: Sequence[float], baseline: Baseline, scale: Scale) -> list[float]:
+    if len(set(values)) < 2:
+        return [0.0] * len(values)  # to the bit, so that what agrees teaches nothing
     return group_advantages(torch.tensor(values, dtype=torch.float64), baseline, scale).tolist()
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Return the mean, which of equal values is that value to the bit; 0 of none."""
+    return min(max(values), max(min(values), sum(values) / len(values))) if values else 0.0

@@ -68,7 +68,7 @@ class Journey:
     """A place in an episode of several turns, and what others would do there.
 
     Attributes:
-        task: The task.
+        system: The system prompt, ``""`` for none.
         turns: What was seen and done before, by somebody who may know something.
         seen: What is seen now.
         usual: What somebody does here who knows nothing of this very task.
@@ -78,9 +78,16 @@ class Journey:
     """
 
     def __init__(
-        self, turns: Sequence[Turn], seen: str, usual: str, right: str, failure: Attempt | None, peer: Attempt
+        self,
+        system: str,
+        turns: Sequence[Turn],
+        seen: str,
+        usual: str,
+        right: str,
+        failure: Attempt | None,
+        peer: Attempt,
     ) -> None:
-        self.turns, self.seen, self.usual, self.right = turns, seen, usual, right
+        self.system, self.turns, self.seen, self.usual, self.right = system, turns, seen, usual, right
         self.failure, self.peer = failure, peer
 
     def plain(self) -> Example:
@@ -104,7 +111,7 @@ class Journey:
             turns = (replace(turns[0], observation=opening), *turns[1:])
         elif opening is not None:
             seen = opening
-        return Conversation(seen, "", turns).messages()
+        return Conversation(seen, self.system, turns).messages()
 
 
 KINDS: Mapping[str, tuple[float, Kind]] = {
@@ -185,7 +192,7 @@ def _journey(env: TurnsEnv, task: Task, rng: np.random.Generator) -> Journey:
     peer = next(each for each, _ in (_played(env, task, rng, known) for known in (rng.random(), 1.0)) if each.passed)
     _, places = _played(env, task, rng, float(rng.choice([0.0, rng.random(), 1.0])))
     turns, seen, usual, right = places[rng.integers(len(places))]
-    return Journey(turns, seen, usual, right, None if failure.passed else failure, peer)
+    return Journey(task.system, turns, seen, usual, right, None if failure.passed else failure, peer)
 
 
 def _played(

@@ -150,7 +150,7 @@ class GRPO:
         self.reference = Teacher(policy, "frozen") if self.settings.kl and policy is not None else None
 
     def samples(self, group: Group) -> list[Sample]:
-        """Give each thread of each attempt that was decided the advantage of its attempt."""
+        """Give each thread of each attempt that was decided the advantages of its turns."""
         return [
             Sample(turns, advantages=advantages, policy_weight=1.0, reference_weight=self.settings.kl)
             for _, turns, advantages in self.settings.gradient.threads(group)

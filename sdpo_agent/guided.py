@@ -6,7 +6,6 @@ user turn, and is never what gets cut. What the methods make of the teacher's wo
 is all that they differ in: a file each.
 """
 
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import get_args
@@ -35,11 +34,11 @@ class GuidedSettings:
     policy_weight: float = 1.0
     """Weight of GRPO's loss; 0 leaves the teacher alone to teach."""
     coefficient: float = 0.01
-    """Weight of what is made of the teacher's word."""
+    """Weight of what is made of the teacher's word; at 0 the teacher is not asked."""
     kl: float = 0.01
     """Weight of the divergence from the initial policy, estimated by k3."""
     entropy: float = 0.001
-    """Weight of the entropy, which is raised."""
+    """Weight of the entropy, which is raised; with ``kl=0`` only where there is something else to learn."""
     teacher: Kind = "live"
     """The student as it is, as published; or another that follows it, or does not."""
     teacher_rate: float = 0.05
@@ -91,9 +90,9 @@ class Guided:
         self.reference = Teacher(policy, "frozen") if settings.kl else None
         self._student = policy
 
-    @abstractmethod
-    def token_loss(self, said: Said) -> tuple[Tensor | None, Tally]:
-        """Return loss_C of what is made of the teacher's word, None for none, and what to log."""
+    def token_loss(self, said: Said) -> tuple[Tensor, Tally]:
+        """Return loss_C of what is made of the teacher's word, nothing unless a method says what, and what to log."""
+        return torch.zeros_like(said.student_C), {}
 
     def advantages(self, said: Said) -> Tensor:
         """Return the advantages_C that GRPO's loss is to see: those of the turns, unless a method has others."""
@@ -127,22 +126,20 @@ class Guided:
         student = policy.scores(scripts, temperature)
         reference = None if self.reference is None else self.reference.scores(policy, scripts, temperature)
         prepared = settings.gradient.prepared(student, tokens)
-        teacher_N = self._teacher_logprobs(policy, samples, tokens, peek(student, tokens.ids_N), temperature)
+        teacher_N = self._teacher_logprobs(policy, samples, tokens, temperature)
 
         def objective(logits_CV: Tensor, at: slice) -> Tensor:
-            student_C = pick(logits_CV, tokens.ids_N[at])
-            said = Said(tokens[at], student_C, torch.where(tokens.taught_N[at], teacher_N[at], student_C.detach()))
+            here = tokens[at]
+            student_C = pick(logits_CV, here.ids_N)
+            said = Said(here, student_C, torch.where(here.taught_N, teacher_N[at], student_C.detach()))
             rewarded = replace(prepared[at], advantages_N=self.advantages(said))
             policy_loss_C, more = settings.gradient.loss(student_C, rewarded)
             add(told, more)
             loss = (policy_loss_C * rewarded.policy_N).sum()
-            token_loss_C, more = self.token_loss(said)
-            if token_loss_C is not None:
-                loss = loss + (token_loss_C * said.tokens.teacher_N)[said.tokens.taught_N].sum()
-            taught = said.gap_C[said.tokens.taught_N]
-            add(told, more)
-            add(told, {**tally_of("teacher_gap", taught), **tally_of("teacher_gap_size", taught.abs())})
-            return loss + self._kept_near(logits_CV, student_C, said.tokens, at, reference, told)
+            add(told, tally_of("hindsight_share", here.taught_N))
+            if here.taught_N.any():
+                loss = loss + self._taught(said, told)
+            return loss + self._kept_near(logits_CV, student_C, here, at, reference, told)
 
         return minimise(student, objective), told
 
@@ -164,15 +161,24 @@ class Guided:
             self.reference.restore(_under("reference.", state))
 
     def _teacher_logprobs(
-        self, policy: Policy, samples: Sequence[Sample], tokens: Tokens, student_N: Tensor, temperature: float
+        self, policy: Policy, samples: Sequence[Sample], tokens: Tokens, temperature: float
     ) -> Tensor:
-        """Return what the teacher thinks of each token, and the student where there is nothing to read."""
+        """Return logprobs_N under the teacher, 0 where it has nothing to read."""
         taught = [sample for sample in samples if sample.is_taught]
         if not taught:
-            return student_N
+            return torch.zeros_like(tokens.share_N)
         shown = [policy.chat.script(sample.turns[sample.forgotten :], sample.hindsight) for sample in taught]
-        scores = self.teacher.scores(policy, shown, temperature)
-        return student_N.masked_scatter(tokens.taught_N, peek(scores, tokens.ids_N[tokens.taught_N]))
+        known = peek(self.teacher.scores(policy, shown, temperature), tokens.ids_N[tokens.taught_N])
+        return known.new_zeros(len(tokens)).masked_scatter(tokens.taught_N, known)
+
+    def _taught(self, said: Said, told: Tally) -> Tensor:
+        """Return what the teacher's word adds to the loss, and tell how far it is from the student's."""
+        at = said.tokens.taught_N
+        gap = said.gap_C[at]
+        add(told, {**tally_of("teacher_gap", gap), **tally_of("teacher_gap_size", gap.abs())})
+        token_loss_C, more = self.token_loss(said)
+        add(told, more)
+        return (token_loss_C * said.tokens.teacher_N)[at].sum()
 
     def _kept_near(
         self, logits_CV: Tensor, student_C: Tensor, tokens: Tokens, at: slice, reference: Scores | None, told: Tally

@@ -137,9 +137,7 @@ PRESETS: Mapping[str, Preset] = {
     ),
     "gigpo": Preset(
         "the same with turns compared that met one state (arXiv 2505.10978)",
-        GRPOSettings(
-            replace(_OVER_TURNS, credit=Credit(discount=0.95, invalid_penalty=0.1, over="turns", states=1.0)), kl=0.01
-        ),
+        GRPOSettings(replace(_OVER_TURNS, credit=replace(_OVER_TURNS.credit, states=1.0)), kl=0.01),
         _AGENT,
         tasks=16,
     ),

@@ -13,7 +13,6 @@ from torch import Tensor
 from sdpo_agent.guided import Guided, GuidedSettings, Said
 from sdpo_agent.policy import Policy
 from sdpo_agent.teacher import Pace
-from sdpo_agent.tokens import Tally
 from sdpo_envs.errors import within
 
 _STEPS = "steps"
@@ -21,7 +20,10 @@ _STEPS = "steps"
 
 @dataclass(frozen=True, slots=True)
 class RLSDSettings(GuidedSettings):
-    """The defaults are those of the released scripts; the released code's own are 50 steps."""
+    """The defaults are those of the released scripts; the released code's own are 50 steps.
+
+    `coefficient` weighs nothing here, but at 0 the teacher is not asked.
+    """
 
     share: float = 0.5
     """Lambda at the start: how much of each advantage the teacher's word scales."""
@@ -51,10 +53,6 @@ class RLSD(Guided):
         """Lambda, now."""
         over = self.settings.share_steps
         return self.settings.share * (max(0.0, 1 - self.steps / over) if over else 1.0)
-
-    def token_loss(self, said: Said) -> tuple[None, Tally]:
-        """Return none."""
-        return None, {}
 
     def advantages(self, said: Said) -> Tensor:
         """Return the scaled advantages_C."""

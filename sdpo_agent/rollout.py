@@ -1,6 +1,6 @@
 """Plays episodes: `collect(envs, sampler, ...)` gives groups of attempts. The only file that calls `env.step`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
@@ -48,11 +48,17 @@ def collect(
         seeds: One per group, of the environments and of the sampling; None for others each time.
         task_ids: One per group; None has the environments choose.
         history: What is read before an action: ``"observation"``, the last one alone, which suits environments whose
-            observations are complete in themselves; or ``"conversation"``, everything since the reset.
+            observations are complete in themselves; or ``"conversation"``, everything since the reset. When that
+            leaves no room for another action, nothing more is written: the environment hears empty actions, which are
+            no turns of the attempt, until it ends the episode.
         ask: Rewrites what a slot reads.
 
     Returns:
         P groups of G attempts. An attempt whose machinery broke has a NaN reward, no verdict and an `error`.
+
+    Raises:
+        SettingError: there is no such `history`, or not one seed or task per group.
+        ValueError: what is read first, or alone, leaves no room for an action.
     """
     choose("history", history, ("observation", "conversation"))
     seeds = np.random.SeedSequence().generate_state(envs.num_groups).tolist() if seeds is None else list(seeds)
@@ -62,31 +68,32 @@ def collect(
     begun = zip(infos["task_id"], infos["system"], skills, observations, infos.get("seen", observations), strict=True)
     episodes = [_Episode(*each) for each in begun]
     while running := [slot for slot, episode in enumerate(episodes) if episode.running]:
-        asked = [episodes[slot].asked(history) for slot in running]
+        asked = {slot: episodes[slot].asked(history) for slot in running if not episodes[slot].full}
         if ask is not None:
-            asked = [ask(slot, each) for slot, each in zip(running, asked, strict=True)]
+            asked = {slot: ask(slot, each) for slot, each in asked.items()}
+        for slot in [slot for slot in asked if history == "conversation" and episodes[slot].turns]:
+            if not sampler.fits(asked[slot], max_tokens):
+                episodes[slot].full = True
+                del asked[slot]
         draws = [
-            _seed(seeds[slot // envs.group_size], slot % envs.group_size, len(episodes[slot].turns)) for slot in running
+            _seed(seeds[slot // envs.group_size], slot % envs.group_size, len(episodes[slot].turns)) for slot in asked
         ]
-        written = sampler.write(asked, max_tokens=max_tokens, temperature=temperature, seeds=draws)
+        written = sampler.write([*asked.values()], max_tokens=max_tokens, temperature=temperature, seeds=draws)
         actions, tokens = [""] * envs.num_envs, [0] * envs.num_envs
-        for slot, turn in zip(running, written, strict=True):
+        for slot, turn in zip(asked, written, strict=True):
             actions[slot], tokens[slot] = turn.action, len(turn.token_ids)
             episodes[slot].turns += (replace(turn, state=episodes[slot].seen),)
         if isinstance(envs, RecordedGroups) and any(tokens):  # a server knows none
             envs.tell(tokens)
-        observations, rewards, terminations, truncations, infos = envs.step(actions)
+        step = envs.step(actions)
         for slot, episode in enumerate(episodes):
-            episode.observation = observations[slot]
-            episode.hear(slot, infos)
-            episode.reward += float(rewards[slot])
-            episode.running = not (terminations[slot] or truncations[slot])
-            if infos["_feedback"][slot] and not episode.running:  # again, with its peer, when the whole group has ended
-                episode.verdict, episode.feedback = infos["verdict"][slot], infos["feedback"][slot]
-                episode.error = infos["error"][slot] if "error" in infos and infos["_error"][slot] else ""
+            episode.hear(slot, step, wrote=slot in asked)
     attempts = [episode.attempt(history) for episode in episodes]
     starts = range(0, envs.num_envs, envs.group_size)
     return [Group(attempts[start].task_id, tuple(attempts[start : start + envs.group_size])) for start in starts]
+
+
+_SAID = ("verdict", "feedback", "error", "valid", "seen")
 
 
 @dataclass(slots=True)
@@ -102,12 +109,20 @@ class _Episode:
     feedback: Feedback | None = None
     error: str = ""
     running: bool = True
+    full: bool = False
 
-    def hear(self, slot: int, infos: Mapping[str, Any]) -> None:
-        """Take note of what an environment of several turns says of the last one, and of where it has led."""
-        if "valid" in infos and infos["_valid"][slot]:
-            self.turns = (*self.turns[:-1], replace(self.turns[-1], valid=bool(infos["valid"][slot])))
-        self.seen = infos["seen"][slot] if "seen" in infos and infos["_seen"][slot] else self.observation
+    def hear(self, slot: int, step: Sequence[Any], *, wrote: bool) -> None:
+        """Take note of what a step of the environments has led to, and whether the action was written."""
+        observations, rewards, terminations, truncations, infos = step
+        said = {name: infos[name][slot] for name in _SAID if name in infos and infos[f"_{name}"][slot]}
+        self.observation = observations[slot]
+        self.seen = said.get("seen", self.observation)
+        if wrote and "valid" in said:
+            self.turns = (*self.turns[:-1], replace(self.turns[-1], valid=bool(said["valid"])))
+        self.reward += float(rewards[slot])
+        self.running = not (terminations[slot] or truncations[slot])
+        if "feedback" in said and not self.running:  # again, with its peer, when the whole group has ended
+            self.verdict, self.feedback, self.error = said.get("verdict"), said["feedback"], said.get("error", "")
 
     def asked(self, history: History) -> Conversation:
         return Conversation(self.observation, self.system, self.turns if history == "conversation" else ())

@@ -7,13 +7,14 @@ the goal, a PDDL problem, and how it is solved. What is kept of a game is its pr
 import functools
 import importlib.util
 import json
+import lzma
 import re
 import tarfile
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from sdpo_envs.errors import RecordError, SettingError, choose, require
 from sdpo_envs.files import bundled
@@ -21,9 +22,12 @@ from sdpo_envs.tasks import Record, load_records, source_path
 from sdpo_envs.textengine import Logic
 from sdpo_envs.textworker import GOAL
 
-BUNDLED_SPLITS = ("train", "test")
-SPLITS = (*BUNDLED_SPLITS, "valid_seen", "valid_unseen")
-GRAMMARS = ("own", "move", "put")
+Split = Literal["train", "test", "valid_seen", "valid_unseen"]
+Grammar = Literal["own", "move", "put"]
+
+SPLITS = get_args(Split)
+BUNDLED_SPLITS = SPLITS[:2]
+GRAMMARS = get_args(Grammar)
 TASK_TYPES = (
     "pick_and_place_simple",
     "look_at_obj_in_light",
@@ -133,12 +137,14 @@ def shipped(words: str) -> tuple[str, str]:
 
     Raises:
         MissingExtra: the package is not installed.
+        SettingError: another module has its name.
     """
-    found = importlib.util.find_spec("alfworld")
-    if found is None or not found.submodule_search_locations:
+    found = importlib.util.find_spec("alfworld")  # importing it would make a folder in your home
+    folders = [Path(place, "data") for place in (found and found.submodule_search_locations) or ()]
+    folder = next((each for each in folders if (each / "alfred.pddl").is_file()), None)
+    if folder is None:
         require("alfworld", "alfworld")
         raise SettingError("The module alfworld that was found is not the package; see what shadows it.")
-    folder = Path(found.submodule_search_locations[0]) / "data"  # importing it would make a folder in your home
     domain, grammar = ((folder / name).read_text(encoding="utf-8") for name in ("alfred.pddl", "alfred.twl2"))
     if words == "put":
         for new, old in _OLD_WORDS:
@@ -210,7 +216,7 @@ def _files(path: Path, split: str) -> Iterator[Record]:
                     content = archive.extractfile(member)
                     assert content is not None
                     yield _record(parts, content.read())
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, EOFError, OSError, lzma.LZMAError, zlib.error) as error:
         raise SettingError(f"{path} is neither JSON Lines nor an archive that can be read: {error}") from error
 
 

@@ -7,22 +7,21 @@ and nothing is paid for less. Where the game says "Nothing happens." the feedbac
 import functools
 import os
 import re
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, get_args
 
-from sdpo_envs.alfredgame import GRAMMARS, TASK_TYPES, Game, load_games, shipped
+from sdpo_envs.alfredgame import GRAMMARS, TASK_TYPES, Game, Grammar, Split, load_games, shipped
 from sdpo_envs.core import Finding, Outcome, Task, Verdict
 from sdpo_envs.env import natural
 from sdpo_envs.errors import choose
 from sdpo_envs.feedback import LIMIT
+from sdpo_envs.files import bundled
 from sdpo_envs.household import Household, progress, refusal
 from sdpo_envs.textengine import Answer, Fact, Logic, shared_engine
 from sdpo_envs.turns import Form, Move, Prompt, Seen, TurnsEnv, between_tags, recalled
 from sdpo_envs.vector import GroupEnv
-
-Split = Literal["train", "test", "valid_seen", "valid_unseen"]
-Grammar = Literal["own", "move", "put"]
 
 _FIRST = """
 You are an expert agent operating in the ALFRED Embodied Environment.
@@ -57,22 +56,6 @@ FIRST_PROMPT = _FIRST + _COMMANDS
 LATER_PROMPT = _LATER + _COMMANDS
 """What a later turn shows before it asks for the form, verbatim."""
 
-SKILL = """\
-1. Go from place to place, the likely ones first, and open what is closed: a thing that you see nowhere is inside one.
-2. You hold one thing at a time. A thing can only be taken, used or examined at the place where it is.
-3. Do not go back to places that you have searched; once you hold the thing, only what the task asks for is left.
-4. Nothing comes of a command that is not among the admissible ones; choose one of those word for word."""
-"""What is known of all tasks, for a teacher to read."""
-SKILLS = {
-    TASK_TYPES[0]: "5. Take the thing, go to the place, open it if it is closed, and put the thing there.",
-    TASK_TYPES[1]: "5. Take the thing first; then go to the lamp with it in your hand, and use the lamp.",
-    TASK_TYPES[2]: "5. Take the thing, clean it with a sinkbasin, and only then bring it to its place.",
-    TASK_TYPES[3]: "5. Take the thing, heat it with a microwave, which may stay closed, and bring it to its place.",
-    TASK_TYPES[4]: "5. Take the thing, cool it with a fridge, which may stay closed, and bring it to its place.",
-    TASK_TYPES[5]: "5. Bring one thing to the place, then look for the second; both go to the very same place.",
-}
-"""What is known of each type of task beside that."""
-
 _LAST = 30  # characters that are the command of an action without tags
 _LONGEST = 200
 """Characters of a command; more are cut, as they would stand in later prompts. No command of a game is as long."""
@@ -90,7 +73,7 @@ class ALFWorld(TurnsEnv):
     is that was not seen, unless `reveal` is set, which adds commands that would have won.
 
     A task's id is the name of its game; its `meta` holds ``task_type``, ``goal``, ``thing``, ``place`` (the lamp of a
-    task with one) and, for a teacher, a ``skill``.
+    task with one) and, for a teacher, the `skill` of its type.
 
     Args:
         split: ``"train"`` or ``"test"`` of the bundled games; of others also ``"valid_seen"`` and ``"valid_unseen"``.
@@ -170,7 +153,7 @@ class ALFWorld(TurnsEnv):
         return [_WRITTEN[self.form].format(each) for each in words]
 
     def secrets(self, task: Task) -> Sequence[str]:
-        """Return where the things of the goal are: the commands that take them, and the whole way to win."""
+        """Return the commands that take the things of the goal, which tell where those are."""
         game: Game = task.answer
         return [command for command in game.walkthrough if command.startswith("take ")]
 
@@ -243,8 +226,14 @@ _WRITTEN: Mapping[Form, str] = {
 }
 
 
+@functools.cache
+def skill(task_type: str) -> str:
+    """Return what is known about all tasks, and about those of this type, for a teacher to read."""
+    told = tomllib.loads(bundled("tasks", "alfworld", "skills.toml").read_text("utf-8"))
+    return f"{told['all']}{told['task_type'][task_type]}".strip()
+
+
 def _task(game: Game) -> Task:
     kinds = {"thing": game.goal.thing, "place": game.goal.place or game.goal.lamp}
-    skill = f"{SKILL}\n{SKILLS[game.goal.task_type]}"
-    meta = {"task_type": game.goal.task_type, "goal": game.told, **kinds, "skill": skill}
+    meta = {"task_type": game.goal.task_type, "goal": game.told, **kinds, "skill": skill(game.goal.task_type)}
     return Task(game.name, f"Your task is to: {game.told}.", game, meta=meta)

@@ -37,7 +37,8 @@ def sub_match(answer: str, golden: Iterable[str]) -> bool:
 
 def token_f1(answer: str, golden: Iterable[str]) -> float:
     """Return the best F1, from 0 to 1, of the words of `answer` against those of a `golden` answer, both normalised."""
-    return max((_f1(normalised(answer), normalised(each)) for each in golden), default=0.0)
+    said = normalised(answer)
+    return max((_f1(said, normalised(each)) for each in golden), default=0.0)
 
 
 def _f1(said: str, right: str) -> float:

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 from sdpo_envs.alfredgame import Goal
 from sdpo_envs.core import Finding
-
-Fact = tuple[str, ...]
+from sdpo_envs.textengine import Fact
 
 _NAME = r"[a-z]+ \d+"
 _STATES = {"clean": "isclean", "hot": "ishot", "cool": "iscool"}
@@ -135,9 +134,9 @@ def _why_not_there(house: Household, receptacle: str) -> str:
 
 
 def _why_not_go(house: Household, receptacle: str) -> str:
-    if house.at(receptacle):
-        return f"You are at the {receptacle} already."
-    return _why_not_there(house, receptacle)
+    if receptacle not in house.receptacles:
+        return f"There is no place {receptacle}."
+    return f"You are at the {receptacle} already." if house.at(receptacle) else ""
 
 
 def _why_not_open(house: Household, receptacle: str) -> str:
@@ -213,7 +212,7 @@ def _why_not_slice(house: Household, thing: str, knife: str) -> str:
 def _why_not_examine(house: Household, name: str) -> str:
     if name in house.receptacles:
         return _why_not_there(house, name)
-    return "" if house.within_reach(name) else f"There is no {name} to examine here."
+    return "" if name == house.held else f"You do not hold the {name}. A thing is examined while you hold it."
 
 
 def _lamp_parts(goal: Goal, house: Household, met: Collection[str]) -> dict[str, bool]:

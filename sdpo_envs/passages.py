@@ -5,12 +5,16 @@ left alone. These are the corpora of FlashRAG, Search-R1 and Pyserini.
 """
 
 import http.client
+import io
 import json
+import re
+import socket
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from sdpo_envs.errors import InfrastructureError, RecordError, SettingError, within
@@ -20,7 +24,12 @@ from sdpo_envs.tasks import Record, load_records
 
 _PASSING = {500, 502, 503, 504}
 """What an HTTP server answers that may be well again in a moment."""
+_ADDRESS = re.compile(r'https?://[!"$->A-~]+')
+"""Visible ASCII, without what parts off a query (?), a fragment (#), or a name and a password (@)."""
 _SHOWN = 200
+_LARGEST = 1 << 24
+"""Bytes of an answer; more are no passages."""
+_HOUR = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +85,13 @@ class SearchServer:
 
     The request is ``{"queries": [query], "topk": k, "return_scores": true}``, and the reply
     ``{"result": [[{"document": {"contents": ...}, "score": ...}, ...]]}``. (Without scores Search-R1's server breaks,
-    so they are always asked for.) It is asked directly, without a proxy.
+    so they are always asked for.) It is asked directly, without a proxy, and no redirection is followed.
 
     Args:
         address: Such as ``"http://127.0.0.1:8000/retrieve"``; without a path, that of ``/retrieve``.
-        seconds: How long it may be silent before a try is given up.
+        seconds: How long a try may take to connect, and then until its answer is whole; at most an hour.
         tries: How often a query is tried, if there is no connection, or no answer, or one of status 500, 502, 503, 504.
-        pause_seconds: Before the second try; doubled before each that follows.
+        pause_seconds: Before the second try, at most an hour; doubled before each that follows.
 
     Raises:
         SettingError: one of these is not offered.
@@ -90,9 +99,9 @@ class SearchServer:
 
     def __init__(self, address: str, *, seconds: float = 30.0, tries: int = 4, pause_seconds: float = 0.5) -> None:
         self.address = address
-        self.seconds = within("seconds", seconds, 0.001)
+        self.seconds = within("seconds", seconds, 0.001, _HOUR)
         self.tries = int(within("tries", tries, 1))
-        self.pause_seconds = within("pause_seconds", pause_seconds, 0)
+        self.pause_seconds = within("pause_seconds", pause_seconds, 0, _HOUR)
         self._place = _place(address)
 
     def search(self, query: str, k: int) -> list[Passage]:
@@ -113,7 +122,7 @@ class SearchServer:
                 time.sleep(self.pause_seconds * 2 ** (number - 1))
             try:
                 status, reply = self._ask(request)
-            except (OSError, http.client.HTTPException) as error:
+            except (OSError, ValueError, http.client.HTTPException) as error:  # http.client lets some ValueErrors out
                 trouble = f"{type(error).__name__}: {error}"
                 continue
             if status == http.client.OK:
@@ -126,17 +135,28 @@ class SearchServer:
     def _ask(self, request: str) -> tuple[int, bytes]:
         secure, host, port, path = self._place
         connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-        connection = connect(host, port, timeout=self.seconds)
-        try:
+        with closing(connect(host, port, timeout=self.seconds)) as connection:
             connection.request("POST", path, request, {"Content-Type": "application/json"})
-            response = connection.getresponse()
-            return response.status, response.read()
-        finally:
-            connection.close()
+            with http.client.HTTPResponse(connection.sock, method="POST") as response:
+                # A socket's own time-out begins anew with every byte.
+                dripping = _Dripping(response.fp.detach(), connection.sock, time.monotonic() + self.seconds)
+                response.fp = io.BufferedReader(dripping)
+                response.begin()
+                return response.status, self._whole(response)
+
+    def _whole(self, response: http.client.HTTPResponse) -> bytes:
+        reply = response.read(_LARGEST + 1)
+        if len(reply) > _LARGEST:
+            raise self._error(f"its answer is longer than {_LARGEST:,} bytes")
+        if response.length:  # Of the promised bytes these are missing; read(n) does not mind.
+            raise http.client.IncompleteRead(reply, response.length)
+        return reply
 
     def _passages(self, reply: bytes) -> list[Passage]:
         try:
             (rows,) = json.loads(reply)["result"]
+            if not isinstance(rows, list):
+                raise TypeError(f"a list of passages cannot be a {type(rows).__name__}")
             return [_passage(Record(f"passage {number}", row["document"])) for number, row in enumerate(rows, start=1)]
         except (ValueError, LookupError, TypeError, RecursionError) as error:
             form = '{"result": [[{"document": {"contents": "..."}, "score": 1.0}, ...]]} with one list for one query'
@@ -146,6 +166,27 @@ class SearchServer:
     def _error(self, trouble: str) -> InfrastructureError:
         advice = "Start it, or give the address of one that runs, as corpus=; nothing was learned about the policy."
         return InfrastructureError(f"The search server {self.address}: {trouble}. {advice}")
+
+
+class _Dripping(io.RawIOBase):
+    """The bytes of a socket until a moment of the monotonic clock, when reading ends in `TimeoutError`."""
+
+    def __init__(self, file: io.RawIOBase, sock: socket.socket, by: float) -> None:
+        self._file, self._socket, self._by = file, sock, by
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self._by - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("its answer was not whole in time")
+        self._socket.settimeout(left)
+        return self._file.readinto(buffer)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def open_corpus(corpus: str | Path | Retriever | None) -> Retriever:
@@ -182,8 +223,9 @@ def _place(address: str) -> tuple[bool, str, int | None, str]:
     try:
         parts = urlsplit(address)
         place = parts.scheme == "https", parts.hostname or "", parts.port, parts.path.rstrip("/") or "/retrieve"
+        place[1].encode("idna")  # as it will be when it is looked up
     except ValueError as error:
         raise SettingError(f"{address!r} is no address of a server ({error}); {advice}.") from error
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise SettingError(f"{address!r} is no address of a server; {advice}.")
+    if not _ADDRESS.fullmatch(address) or not parts.hostname:
+        raise SettingError(f"{address!r} is no address of a server, a host, a port and a path; {advice}.")
     return place

@@ -49,6 +49,8 @@ _WORD = re.compile(
 _SYLLABLE = re.compile("[aeiou][^aeiou]|(?<=[^aeiou])y[^aeiou]")
 _REVISED = re.compile("(.*?)(bl|log)(?:y|ies)")
 _SHORTEST_STEMMED = 3
+_LONGEST = 255
+"""Characters of a word, as in Lucene; so the stems that are remembered stay small, whatever is searched for."""
 _MOST_WORDS = 1024
 _FREE_LENGTHS = 24
 _DIGITS_KEPT = 4
@@ -57,12 +59,14 @@ _DIGITS_KEPT = 4
 def english(text: str) -> list[str]:
     """Return the words of `text` as Lucene's English analyzer does.
 
-    They are in lower case, without ``'s``, without `STOP_WORDS`, and reduced to their stems by Porter's rules.
+    They are in lower case, at most 255 characters long, where what is longer is several, without ``'s``, without
+    `STOP_WORDS`, and reduced to their stems by Porter's rules.
 
     Raises:
         MissingExtra: PyStemmer is not installed.
     """
-    words = (word[:-2] if word.endswith(("'s", "’s")) else word for word in _WORD.findall(text.lower()))
+    words = (piece for word in _WORD.findall(text.lower()) for piece in _pieces(word))
+    words = (word[:-2] if word.endswith(("'s", "’s", "＇s")) else word for word in words)
     return [_stem(word) for word in words if word not in STOP_WORDS and word.strip("_")]
 
 
@@ -143,6 +147,10 @@ def kept_length(length: int) -> int:
     rest = length - _FREE_LENGTHS
     dropped = max(0, rest.bit_length() - _DIGITS_KEPT) if rest > 0 else 0
     return _FREE_LENGTHS + ((rest >> dropped) << dropped)
+
+
+def _pieces(word: str) -> Iterable[str]:
+    return (word[start : start + _LONGEST] for start in range(0, len(word), _LONGEST))
 
 
 @functools.cache

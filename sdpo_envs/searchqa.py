@@ -9,6 +9,7 @@ that is read, and only its first answer. Sub-string match, which a list of many 
 
 import functools
 import re
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,18 +58,6 @@ INVALID = (
     "If I want to give the final answer, I should put the answer between <answer> and </answer>. Let me try again.\n"
 )
 """What a turn shows after an action of which nothing could be done, as in Search-R1."""
-SKILL = """\
-1. Search with the names in the question and a word for what is asked; leave out the rest.
-2. Read every passage before you search again, and never search for the same twice.
-3. If nothing fits, search with fewer words, or with another name of the same thing.
-4. Answer with the name, the date or the number alone, spelled as in the passage.
-5. Answer while a turn is left; who does not answer earns nothing."""
-"""What is known about all of these tasks."""
-HOP_SKILLS = {
-    1: "6. One passage holds the answer: find the one about what the question names.",
-    2: "6. First find the name of what the question only describes; then search with that name for what is asked.",
-}
-"""What is known beside it about tasks of one hop, and of more."""
 
 _OPENING = {tag: re.compile(f"<{tag}>", re.IGNORECASE) for tag in ("search", "answer")}
 _CLOSING = {tag: re.compile(f"</{tag}>", re.IGNORECASE) for tag in ("search", "answer")}
@@ -102,8 +91,8 @@ class SearchQA(TurnsEnv):
     answer stands in a passage that was shown. None of it depends on the right answer unless `reveal` is set, which adds
     that answer and the token F1.
 
-    A task's id is ``searchqa/<id>``; its `meta` holds a ``skill`` for a teacher and, where the record tells it, the
-    number of ``hops``.
+    A task's id is ``searchqa/<id>``; its `meta` holds, where the record tells it, the number of ``hops`` and, for a
+    teacher, the `skill` of that.
 
     Args:
         split: ``"train"`` or ``"test"``; of a folder also ``"dev"``.
@@ -201,7 +190,8 @@ class SearchQA(TurnsEnv):
 
     def run_out(self) -> Verdict:
         """Judge an episode without an answer."""
-        steps = {f"Step {number}": past.command or "(nothing)" for number, past in enumerate(self.past, start=1)}
+        turns = zip(self.past, self.found, strict=True)
+        steps = {f"Step {number}": _done(past.command, found) for number, (past, found) in enumerate(turns, start=1)}
         finding = Finding(
             f"All {self.turns} turns are used, and no answer was given.", steps, _right(self.task, self.found)
         )
@@ -229,6 +219,13 @@ class SearchQA(TurnsEnv):
 
 SearchQAGroup = functools.partial(GroupEnv, SearchQA)
 """Groups of attempts at one question; see `GroupEnv`."""
+
+
+@functools.cache
+def skill(hops: int) -> str:
+    """Return what is known about all tasks, and about those of one hop, or of more, for a teacher to read."""
+    told = tomllib.loads(bundled("tasks", "searchqa", "skills.toml").read_text("utf-8"))
+    return f"{told['all']}{told['hops'].get(str(min(hops, 2)), '')}".strip()
 
 
 def projected(action: str) -> Move:
@@ -285,6 +282,12 @@ def recalled(past: Sequence[Past], seen: str, history: int) -> str:
     led_to = [*(each.seen for each in past[1:]), seen]
     steps = [f"Step {n}:{each.command} {text}\n" for n, (each, text) in enumerate(zip(past, led_to, strict=True), 1)]
     return "\n".join(steps[-history:])
+
+
+def _done(command: str, found: Sequence[Passage]) -> str:
+    if not command:
+        return "(neither a search nor an answer)"
+    return command if found else f"(found nothing) {command}"
 
 
 def _support(answer: str, places: Sequence[str], found: Sequence[Sequence[Passage]]) -> str:
@@ -375,6 +378,5 @@ def _task(record: Record) -> Task:
         tuple(filter(None, map(str.strip, answers))),
         tuple(map(str, searches)) if isinstance(searches, list) else (),
     )
-    if not isinstance(hops, int) or hops < 1:
-        return Task(task_id, prompt, key, meta={"skill": SKILL})
-    return Task(task_id, prompt, key, meta={"hops": hops, "skill": f"{SKILL}\n{HOP_SKILLS[min(hops, 2)]}"})
+    known = {"hops": hops} if isinstance(hops, int) and hops > 0 else {}
+    return Task(task_id, prompt, key, meta={**known, "skill": skill(known.get("hops", 0))})

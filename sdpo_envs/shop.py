@@ -116,7 +116,8 @@ def open_shop(source: str | Path, wishes: Wishes, seed: int) -> Shop:
 
     Args:
         source: A folder with one catalogue, ``items_shuffle*.json``, or that file. Beside it stand
-            ``items_ins_v2*.json``, and ``items_human_ins*.json`` for the goals that people wrote.
+            ``items_ins_v2*.json``, and ``items_human_ins*.json`` for the goals that people wrote; each ends as the
+            catalogue does, ``_1000`` say, or has no such ending.
         wishes: Which goals: ``"synthetic"`` or ``"human"``.
         seed: Draws the price of a product whose tag shows a range, and the most that a customer would pay.
 
@@ -158,16 +159,16 @@ def read_products(records: Iterable[Record], told: Mapping[str, Any], rng: rando
             continue
         seen.add(asin)
         tag, prices = _prices(record)
-        features = record.get("small_description", (list, str))
+        features, entry = record.get("small_description", (list, str)), _entry(told, asin)
         yield Product(
             asin=asin,
             title=record.get("name"),
             description=record.get("full_description"),
-            features=(features,) if isinstance(features, str) else tuple(features),
+            features=(features,) if isinstance(features, str) else _lines(record, "small_description"),
             price_tag=tag,
             price=rng.uniform(*prices) if len(prices) > 1 else prices[0],
             options=_options(record),
-            attributes=tuple(told.get(asin, {}).get("attributes", ())),
+            attributes=_lines(entry, "attributes") if "attributes" in entry.row else (),
             query=record.get("query").lower().strip(),
             category=record.get("category"),
             path=record.get("product_category"),
@@ -181,18 +182,23 @@ def document(product: Product) -> str:
 
 
 def synthetic_goals(products: Iterable[Product], told: Mapping[str, Any], rng: random.Random) -> Iterator[Goal]:
-    """Yield a goal for each choice of options of each product that has an instruction."""
+    """Yield a goal for each choice of options of each product that has an instruction.
+
+    Raises:
+        RecordError: an instruction does not have WebShop's form.
+    """
     for product in products:
-        entry = told.get(product.asin, {})
-        if not entry.get("instruction") or not entry.get("instruction_attributes"):
+        entry = _entry(told, product.asin)
+        if not entry.row.get("instruction") or not entry.row.get("instruction_attributes"):
             continue
+        attributes = _lines(entry, "instruction_attributes")
         limit, most = _price_limit(product.price, rng)
         names = sorted(product.options)
         for values in itertools.product(*(product.options[name] for name in names)):
             options = tuple(zip(names, values, strict=True))
             chosen = ", and ".join(f"{name}: {value}" for name, value in options)
-            instruction = entry["instruction"] + (f" with {chosen}" if chosen else "") + most
-            yield _goal(product, instruction, entry["instruction_attributes"], options, limit)
+            instruction = entry.get("instruction") + (f" with {chosen}" if chosen else "") + most
+            yield _goal(product, instruction, attributes, options, limit)
 
 
 def human_goals(products: Iterable[Product], told: Mapping[str, Any], rng: random.Random) -> Iterator[Goal]:
@@ -202,18 +208,27 @@ def human_goals(products: Iterable[Product], told: Mapping[str, Any], rng: rando
         RecordError: an instruction does not have that form.
     """
     for product in products:
-        for entry in told.get(product.asin, ()):
-            missing = {"instruction", "instruction_attributes", "instruction_options"} - set(entry)
-            if missing:
-                raise RecordError(
-                    f"An instruction for {product.asin!r} lacks {sorted(missing)}; it has {sorted(entry)}."
-                )
-            if not entry["instruction_attributes"]:
-                continue
-            limit, most = _price_limit(product.price, rng)
-            options = tuple(("", value) for value in entry["instruction_options"])
-            instruction = entry["instruction"].strip(".") + most
-            yield _goal(product, instruction, entry["instruction_attributes"], options, limit)
+        for told_of in told.get(product.asin, ()):
+            entry = Record(f"the instructions for {product.asin!r}", told_of)
+            attributes = _lines(entry, "instruction_attributes")
+            options = tuple(("", value) for value in _lines(entry, "instruction_options"))
+            instruction = entry.get("instruction").strip(".")
+            if attributes:
+                limit, most = _price_limit(product.price, rng)
+                yield _goal(product, instruction + most, attributes, options, limit)
+
+
+def _entry(told: Mapping[str, Any], asin: str) -> Record:
+    """Return what is told of a product, which may be nothing."""
+    return Record(f"what is told of {asin!r}", told.get(asin, {}))
+
+
+def _lines(record: Record, column: str) -> tuple[str, ...]:
+    """Return the texts that a column lists."""
+    told = record.get(column, list)
+    if not all(isinstance(line, str) for line in told):
+        raise RecordError(f"{record.where}: the column {column!r} must be a list of texts, not {told!r}.")
+    return tuple(told)
 
 
 def _goal(
@@ -287,12 +302,16 @@ def _catalogue(path: Path) -> Path:
 
 
 def _beside(catalogue: Path, name: str, kind: type) -> dict[str, Any]:
-    """Return what the file `name` beside `catalogue` says of each asin: the file that ends as the catalogue does."""
+    """Return what the file `name` beside `catalogue` says of each asin; one that ends as the catalogue does goes first.
+
+    A file with another ending is not taken: it may tell of other products, of which fewer would then be wanted.
+    """
     ending = catalogue.name.partition(".")[0].removeprefix(_CATALOGUE)
-    found = [catalogue.with_name(f"{name}{ending}.json"), *sorted(catalogue.parent.glob(f"{name}*.json"))]
-    file = next((each for each in found if each.is_file()), None)
+    names = list(dict.fromkeys([f"{name}{ending}.json", f"{name}.json"]))
+    file = next((catalogue.with_name(each) for each in names if catalogue.with_name(each).is_file()), None)
     if file is None:
-        raise SettingError(f"There is no {name}*.json beside {str(catalogue)!r}; WebShop's set-up script fetches it.")
+        where = f"There is no {' or '.join(names)} beside {str(catalogue)!r}"
+        raise SettingError(f"{where}; WebShop's set-up script fetches it.")
     try:
         told = json.loads(file.read_text("utf-8"))
     except ValueError as error:

@@ -127,6 +127,7 @@ def noun_finder(name: NounFinder | Literal["auto"]) -> tuple[NounFinder, Nouns]:
         how = f"pip install spacy, then python -m spacy download {SPACY_MODEL}"
         raise MissingExtra(f"nouns='spacy' needs spaCy and its model {SPACY_MODEL}: {how}. Or take nouns='words'.")
     if name != "words" and installed:
+        _tagger()  # now, and not when something is bought
         return "spacy", tagged_nouns
     return "words", plain_nouns
 

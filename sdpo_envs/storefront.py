@@ -4,7 +4,7 @@ Texts, buttons and their order are those of WebShop's text environment. It also 
 offered here, and commands such as ``<r>`` in the place of words, which are words here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -62,20 +62,29 @@ def texts(shop: Shop, place: Place, instruction: str) -> list[str]:
     else:
         product = product_at(shop, place)
         shown += [PREVIOUS, *(_item(product) if place.view == "item" else _part(product, place.view))]
-    return [text.strip() for text in shown if text.strip()]
+    return [text.strip() for text in shown if text]
+
+
+def signs(place: Place) -> list[str]:
+    """Return the buttons that name no product and no value of an option, in lower case."""
+    names = [] if place.view == "search" else [BACK]
+    if place.view == "results":
+        names += _turning(place)
+    elif place.view == "item":
+        names += [PREVIOUS, *_PARTS, BUY]
+    elif place.view != "search":
+        names += [PREVIOUS]
+    return [name.lower() for name in names]
 
 
 def buttons(shop: Shop, place: Place) -> list[str]:
-    """Return what can be clicked, in lower case."""
-    names = [] if place.view == "search" else [BACK]
+    """Return what can be clicked, in lower case: the `signs`, then products or values."""
+    names = signs(place)
     if place.view == "results":
-        names += [*_turning(place), *(product.asin for product in _on_page(shop, place))]
+        names += [product.asin.lower() for product in _on_page(shop, place)]
     elif place.view == "item":
-        names += [PREVIOUS, *_PARTS, BUY]
-        names += [value for values in product_at(shop, place).options.values() for value in values]
-    elif place.view != "search":
-        names += [PREVIOUS]
-    return list(dict.fromkeys(name.lower() for name in names))
+        names += [value.lower() for values in product_at(shop, place).options.values() for value in values]
+    return list(dict.fromkeys(names))
 
 
 def click(shop: Shop, place: Place, button: str) -> Place:
@@ -112,6 +121,9 @@ def _item(product: Product) -> list[str]:
     return [*options, *told, *(part.capitalize() for part in _PARTS), BUY]
 
 
-def _part(product: Product, view: View) -> Sequence[str]:
-    """Return what is said of a product; reviews are in none of WebShop's files."""
-    return {"description": [product.description], "features": product.features}.get(view, ())
+def _part(product: Product, view: View) -> list[str]:
+    """Return what is said of a product; reviews are in none of WebShop's files.
+
+    There a blank stands before each feature, so that an empty one is an empty text, where others are none.
+    """
+    return {"description": [product.description], "features": [f" {line}" for line in product.features]}.get(view, [])

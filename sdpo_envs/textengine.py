@@ -113,12 +113,16 @@ class Engine:
         for worker in self._crew():
             worker.stop()
 
+    def disown(self) -> None:
+        """Let go of the processes of the one from which this one was forked, and start others when they are needed."""
+        for worker in self._workers:
+            worker.disown()
+        self._workers, self._pid = [_Worker(self.program) for _ in self._workers], os.getpid()
+
     def _crew(self) -> list["_Worker"]:
-        """Return the workers of this process; those of the one from which it was forked are left to that one."""
+        """Return the workers of this process."""
         if self._pid != os.getpid():
-            for worker in self._workers:
-                worker.disown()
-            self._workers, self._pid = [_Worker(self.program) for _ in self._workers], os.getpid()
+            self.disown()
         return self._workers
 
 
@@ -219,9 +223,11 @@ def shared_engine(size: int) -> Engine:
     """Return the engine of that size which all environments of this process share.
 
     Starting a process takes a second and each game is translated once in it, so environments come and go, and the
-    processes stay until they idle, or this process ends.
+    processes stay until they idle, or this process ends: by itself, or killed, as they read their input to its end. A
+    fork lets go of that input at once.
     """
     if size not in _engines:
-        _engines[size] = Engine(size)
-        atexit.register(_engines[size].close)
+        _engines[size] = engine = Engine(size)
+        atexit.register(engine.close)
+        os.register_at_fork(after_in_child=engine.disown)
     return _engines[size]

@@ -44,12 +44,12 @@ class _Place:
     Attributes:
         reply: What is said there.
         choices: Command to the action that it stands for.
-        operator: The planner's operator that led here; None at the start.
+        operator: Which of the planner's operators led here, and how many facts it changes; None at the start.
     """
 
     reply: dict[str, Any]
     choices: dict[str, Any]
-    operator: Any
+    operator: tuple[int, int] | None
 
 
 class _Game:
@@ -168,15 +168,16 @@ class Engine:
 
     def _apply(self, game: _Game, operator: Any) -> list[list[Any]]:
         """Apply an operator, and return what it changed: whether each fact holds now, and the fact."""
-        effects = (require("textworld.envs.pddl.logic", "alfworld").Atom * operator.nb_effect_atoms)()
-        self._library.apply_operator(operator.id, effects)
+        number, count = operator
+        effects = (require("textworld.envs.pddl.logic", "alfworld").Atom * count)()
+        self._library.apply_operator(number, effects)
         changed = [effect.get_fact(game.kinds) for effect in effects]
         for fact in changed:
             self._state.remove_fact(fact.negate())
             self._state.add_fact(fact)
         return [[not fact.is_negation, *game.fact(fact.negate() if fact.is_negation else fact)] for fact in changed]
 
-    def _seen(self, game: _Game, text: str, changes: list[list[Any]], operator: Any) -> _Place:
+    def _seen(self, game: _Game, text: str, changes: list[list[Any]], operator: tuple[int, int] | None) -> _Place:
         count = self._library.get_applicable_operators_count()
         operators = (require("fast_downward", "alfworld").Operator * count)()
         self._library.get_applicable_operators(operators)
@@ -211,7 +212,7 @@ class Engine:
             for slot, argument in zip(game.parameters[name], arguments, strict=False)
         }
         action.template, action.feedback_rule = game.actions[name].template, game.actions[name].feedback_rule
-        action.operator = operator
+        action.operator = operator.id, operator.nb_effect_atoms  # the object would keep all that were listed with it
         return action
 
     def _context(self, game: _Game, mapping: dict[Any, Any]) -> dict[str, Any]:

@@ -60,9 +60,10 @@ class TurnsEnv(FeedbackEnv):
     """A `FeedbackEnv` of several turns.
 
     A family writes `open`, `act`, `run_out` and `written`, and `read` where its actions have a form of their own.
-    At each step ``info["valid"]`` says whether the action had the form that was asked for, and ``info["seen"]`` what
-    the world shows, without the prompt around it, as it does at a reset beside ``info["skill"]``: what is known about
-    tasks of this type, from the task's `meta`, for a teacher to read.
+    At each step ``info["valid"]`` says whether the action had the form that was asked for, ``info["seen"]`` what the
+    world shows, without the prompt around it, and ``info["commands"]`` which commands may be given, as the last two do
+    at a reset beside ``info["skill"]``: what is known about tasks of this type, from the task's `meta`, for a teacher
+    to read.
 
     Args:
         tasks: As in `FeedbackEnv`.
@@ -130,14 +131,14 @@ class TurnsEnv(FeedbackEnv):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Choose a task and show it, as `FeedbackEnv` does."""
         observation, info = super().reset(seed=seed, options=options)
-        return observation, {**info, "seen": self.seen.text, "skill": self.task.meta.get("skill", "")}
+        return observation, {**info, **self._shown(), "skill": self.task.meta.get("skill", "")}
 
     def step(self, action: str) -> Step:
         """Do what the action says.
 
         Returns:
             The next observation, or the feedback's text at the end; the reward; whether it has ended; False; and info,
-            with ``valid`` and ``seen`` beside what every `FeedbackEnv` tells.
+            with ``valid``, ``seen`` and ``commands`` beside what every `FeedbackEnv` tells.
 
         Raises:
             ActionError: `action` is not a str.
@@ -156,7 +157,10 @@ class TurnsEnv(FeedbackEnv):
             feedback = self._feedback((*move.faults, *reply.findings))
             shown = "\n\n".join(part for part in (feedback.text if self.tell else "", self.written()) if part)
             observation, reward, terminated, truncated, info = self.proceed(shown, feedback)
-        return observation, reward, terminated, truncated, {**info, "valid": not move.faults, "seen": self.seen.text}
+        return observation, reward, terminated, truncated, {**info, "valid": not move.faults, **self._shown()}
+
+    def _shown(self) -> dict[str, Any]:
+        return {"seen": self.seen.text, "commands": self.seen.commands}
 
     def _feedback(self, findings: tuple[Finding, ...]) -> Feedback:
         if not findings:
@@ -167,9 +171,9 @@ class TurnsEnv(FeedbackEnv):
 def between_tags(action: str, *, form: Form, last: int) -> Move:
     """Read the command between the first ``<action>`` and ``</action>``, in lower case.
 
-    Without both tags the last characters of the action are the command, as published; so are the other rules: an
-    action is at fault that has no thought between ``<think>`` and ``</think>``, or holds a Chinese character
-    (verl-agent's `projection`).
+    Without both tags, in this order, the last characters of the action are the command. At fault is such an action,
+    one without ``<think>`` and ``</think>``, in lower case, and one that holds a Chinese character. (verl-agent's
+    `projection`, which minds no order.)
 
     Args:
         action: What the policy wrote.
@@ -187,7 +191,7 @@ def between_tags(action: str, *, form: Form, last: int) -> Move:
         faults.append(Finding("No command stands between <action> and </action>.", {"Taken for one": command}))
     else:
         command = said[opened + len("<action>") : closed].strip()
-    if form == "thought" and not ("<think>" in said and "</think>" in said):
+    if form == "thought" and not ("<think>" in action and "</think>" in action):
         faults.append(Finding("No thought stands between <think> and </think>."))
     if re.search("[\u4e00-\u9fff]", action):
         faults.append(Finding("The action holds a Chinese character."))

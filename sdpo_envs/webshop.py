@@ -6,6 +6,7 @@ pays 10 for a reward of 1 and nothing below; here a purchase that fits in part e
 
 import functools
 import re
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -17,7 +18,20 @@ from sdpo_envs.feedback import LIMIT
 from sdpo_envs.files import bundled
 from sdpo_envs.shop import Goal, Product, Wishes, open_shop
 from sdpo_envs.shopreward import NounFinder, Nouns, Reward, noun_finder, reward
-from sdpo_envs.storefront import BACK, BUY, NEXT, SEPARATOR, Place, buttons, click, product_at, search, texts
+from sdpo_envs.storefront import (
+    BACK,
+    BUY,
+    NEXT,
+    PREVIOUS,
+    SEPARATOR,
+    Place,
+    buttons,
+    click,
+    product_at,
+    search,
+    signs,
+    texts,
+)
 from sdpo_envs.turns import Form, Move, Prompt, Seen, TurnsEnv, between_tags, recalled
 from sdpo_envs.vector import GroupEnv
 
@@ -59,13 +73,6 @@ LATER_PROMPT = _ASKED + _LATER + _CHOICE
 """What a later turn shows before it asks for the form, verbatim."""
 LONGEST_PROMPT = 13_000
 """Characters of a prompt with past turns; where there would be more, it is written without them."""
-SKILL = """\
-1. Search with the words for the kind of product and for its rarest quality; leave out price and options.
-2. Compare titles and prices before you open a product; turn to the next page only if none fits.
-3. Read Description and Features of a product to check each quality that is asked for.
-4. Choose every option that is asked for before you buy.
-5. Buy what fits best while turns are left; who buys nothing earns nothing."""
-"""What is known about all of these tasks."""
 
 _LAST = 20  # characters that are the command where the tags are missing
 _MOST_TESTED = 500
@@ -82,7 +89,7 @@ class WebShop(TurnsEnv):
     anything that the instruction leaves unsaid is told unless `reveal` is set.
 
     A task's id is ``webshop/<n>``, where n counts the goals in WebShop's order; its `meta` holds the ``category`` and,
-    for a teacher, a ``skill``. ``info["nouns"]`` says at each reset and step what finds the nouns of titles.
+    for a teacher, the `skill` of that. ``info["nouns"]`` says at each reset and step what finds the nouns of titles.
 
     Args:
         split: ``"test"`` for the first 500 goals, or the first fifth where they are fewer than 2500; ``"train"`` for
@@ -239,9 +246,12 @@ class WebShop(TurnsEnv):
         if self.place.view == "search":
             return self._stay("the search page has no buttons.", {"Search by": "search[<your query>]"})
         if words == BUY.lower():
-            return self._stay("only the page of a product has the button Buy Now.")
-        offered = ", ".join(buttons(self.shop, self.place))
-        return self._stay("there is no such button on this page.", {"You clicked": words, "Buttons": offered})
+            way = "<the number of a product>" if self.place.view == "results" else PREVIOUS.lower()
+            return self._stay("only a product's first page has the button Buy Now.", {"Go there by": f"click[{way}]"})
+        named = signs(self.place)
+        if len(buttons(self.shop, self.place)) > len(named):
+            named.append("the number of a product" if self.place.view == "results" else "a value of an option")
+        return self._stay("there is no such button on this page.", {"You clicked": words, "Buttons": ", ".join(named)})
 
     def _stay(self, why: str, details: Mapping[str, str] | None = None) -> Seen:
         return self._go(self.place, (Finding(f"Nothing came of the last action: {why}", details or {}),))
@@ -267,6 +277,13 @@ WebShopGroup = functools.partial(GroupEnv, WebShop)
 """Groups of attempts at one task; see `GroupEnv`."""
 
 
+@functools.cache
+def skill(category: str) -> str:
+    """Return what is known about all tasks, and about those of `category` if anything is, for a teacher to read."""
+    told = tomllib.loads(bundled("tasks", "webshop", "skills.toml").read_text("utf-8"))
+    return f"{told['all']}{told['category'].get(category, '')}".strip()
+
+
 def judge(product: Product, chosen: Mapping[str, str], goal: Goal, nouns: Nouns) -> Verdict:
     """Judge a purchase: its reward is WebShop's, and it has passed where that is 1.
 
@@ -283,24 +300,29 @@ def judge(product: Product, chosen: Mapping[str, str], goal: Goal, nouns: Nouns)
         price = {"Its price": f"${product.price:.2f}", "The most to pay": f"${goal.price_limit:.2f}"}
         findings.append(Finding("It costs more than was allowed.", price))
     if parts.type < 1:
-        findings.append(
-            Finding(f"It is not the kind of product asked for, which multiplies the reward by {parts.type}.")
-        )
+        same = "It is of the kind asked for, but its title shares too few nouns with that of the product meant"
+        why = same if parts.same_query or parts.same_path else "It is not the kind of product asked for"
+        findings.append(Finding(f"{why}, which multiplies the reward by {parts.type}."))
     return Verdict(Outcome.WRONG, parts.total, tuple(findings))
 
 
 def _missed(parts: Reward, chosen: Mapping[str, str], goal: Goal) -> list[Finding]:
     """Tell of the qualities and of the options that are not met."""
-    attributes = [text for text, met in zip(goal.attributes, parts.attributes, strict=True) if not met]
+    attributes = [("", text) for text, met in zip(goal.attributes, parts.attributes, strict=True) if not met]
     options = [option for option, met in zip(goal.options, parts.options, strict=True) if not met]
+    uncounted = [wish for wish in options if wish[1] in chosen.values() and _said(wish[1], goal)]
+    missing = [wish for wish in options if wish not in uncounted]
     found = []
     if attributes:
         title = f"It lacks {len(attributes)} of the {len(goal.attributes)} qualities asked for."
-        found.append(Finding(title, *_said_and_unsaid([("", text) for text in attributes], goal)))
-    if options:
-        title = f"It was not bought with {len(options)} of the {len(goal.options)} options asked for."
-        said, unsaid = _said_and_unsaid(options, goal)
+        found.append(Finding(title, *_said_and_unsaid(attributes, goal)))
+    if missing:
+        title = f"It was not bought with {len(missing)} of the {len(goal.options)} options asked for."
+        said, unsaid = _said_and_unsaid(missing, goal)
         found.append(Finding(title, said | {"You chose": _listed(chosen.items()) or "nothing"}, unsaid))
+    if uncounted:
+        title = "Chosen as asked, but WebShop's way to compare options does not count it."
+        found.append(Finding(title, {"Not counted": _listed(uncounted)}))
     return found
 
 
@@ -337,7 +359,7 @@ def _tasks(goals: Sequence[Goal], split: Split) -> list[Task]:
             f"webshop/{number}",
             goals[number].instruction,
             goals[number],
-            meta={"category": goals[number].category, "skill": SKILL},
+            meta={"category": goals[number].category, "skill": skill(goals[number].category)},
         )
         for number in numbers
     ]

@@ -3,10 +3,14 @@
 import gzip
 import importlib.util
 import json
+import random
 import re
+import sys
 import tarfile
 from collections import Counter
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -97,6 +101,20 @@ def test_an_archive_is_read_as_the_folder_in_it(tmp_path: Path) -> None:
         assert load_games(tmp_path / f"games.tar.{suffix}", "train") == load_games(tmp_path / "train", "train")
 
 
+@pytest.mark.parametrize("suffix", ["gz", "xz", "bz2"])
+def test_an_archive_that_is_damaged_is_refused(tmp_path: Path, suffix: str) -> None:
+    noise = random.Random(1).randbytes(50_000).hex()
+    file(tmp_path, "train", "pick-Apple", "trial_1", noise=noise)
+    with tarfile.open(tmp_path / "games.tar", f"w:{suffix}") as archive:  # type: ignore[call-overload]
+        archive.add(tmp_path / "train", "train")
+    whole = (tmp_path / "games.tar").read_bytes()
+    half = len(whole) // 2
+    for damaged in (whole[:half], whole[:half] + bytes(99) + whole[half + 99 :]):
+        (tmp_path / "games.tar").write_bytes(damaged)
+        with pytest.raises((SettingError, RecordError)):
+            load_games(tmp_path / "games.tar", "train")
+
+
 @pytest.mark.parametrize("gzipped", [False, True])
 def test_a_store_is_a_line_a_game(tmp_path: Path, gzipped: bool) -> None:
     lines = json.dumps({"name": "a/1", "goal": "put an apple in fridge", "problem": PROBLEM, "walkthrough": ["look"]})
@@ -177,6 +195,17 @@ def test_the_installed_logic_comes_in_two_wordings() -> None:
 
 def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    monkeypatch.setitem(__import__("sys").modules, "alfworld", None)
+    monkeypatch.setitem(sys.modules, "alfworld", None)
     with pytest.raises(MissingExtra, match=r"sdpo-envs\[alfworld\]"):
+        shipped.__wrapped__("move")
+
+
+def test_a_folder_that_has_the_name_of_the_package_is_not_taken_for_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found = ModuleSpec("alfworld", None, is_package=True)
+    found.submodule_search_locations = [str(tmp_path)]
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: found)
+    monkeypatch.setitem(sys.modules, "alfworld", ModuleType("alfworld"))
+    with pytest.raises(SettingError, match="is not the package"):
         shipped.__wrapped__("move")

@@ -2,6 +2,7 @@
 
 import copy
 import importlib.util
+import itertools
 import os
 import pickle
 import re
@@ -16,6 +17,7 @@ from sdpo_envs import Feedback, GroupEnv, JudgeError, Outcome, SettingError, Tas
 from sdpo_envs.alfredgame import TASK_TYPES
 from sdpo_envs.alfworld import ALFWorld
 from sdpo_envs.errors import MissingExtra
+from sdpo_envs.household import Household, refusal
 from sdpo_envs.textengine import Engine, shared_engine
 
 needs_alfworld = pytest.mark.skipif(importlib.util.find_spec("alfworld") is None, reason="needs the extra alfworld")
@@ -25,6 +27,11 @@ DATA = Path(__file__).parents[1] / "../shared/data/alfworld/games_train.tar.xz"
 needs_data = pytest.mark.skipif(not DATA.is_file(), reason="skips ALFWorld's own games: not beside this")
 WORKERS = 1
 SPOON = "pick_clean_then_place_in_recep-Spoon-Drawer/galley-kitchen-10"
+FORMS = [
+    *(f"{verb} {{}}" for verb in ("go to", "open", "close", "use", "examine")),
+    *(f"{verb} {{}} with {{}}" for verb in ("clean", "heat", "cool", "slice")),
+    *("take {} from {}", "move {} to {}"),
+]
 
 
 def made(**settings: Any) -> ALFWorld:
@@ -65,6 +72,7 @@ def test_the_first_prompt_is_the_published_one() -> None:
     )
     assert info["seen"].startswith("-= Welcome")
     assert "help" not in observation
+    assert [each for each in info["commands"] if each != "help"] == re.findall(r"'(.+)'", observation.split("[")[1])
 
 
 def test_a_later_prompt_holds_the_last_turns_and_the_step() -> None:
@@ -164,6 +172,20 @@ def test_the_state_that_is_explained_is_that_of_the_game() -> None:
     spoon = way[taken].split(" from ")[0].removeprefix("take ")
     *_, info = played(env, *way[: taken + 1], way[taken])
     assert str(info["feedback"]).startswith(f"You already hold the {spoon}.")
+
+
+def test_a_reason_is_known_for_each_command_that_the_engine_refuses_and_for_no_other() -> None:
+    env = made()
+    env.reset(options={"task_id": SPOON})
+    for action in env.walkthrough(env.task) or ():
+        house = Household(env._facts)
+        names = [*house.receptacles, *house.where("objecttype", "spoontype"), "apple 1", "knife 1", "cow 1"]
+        for form in FORMS:
+            for given in itertools.product(names, repeat=form.count("{}")):
+                command = form.format(*given)
+                why = refusal(command, house, FORMS[-1]).title
+                assert (why == "That cannot be done here and now.") == (command in env.seen.commands), command
+        env.step(action)
 
 
 def test_at_the_end_it_is_told_which_part_of_the_goal_is_met() -> None:

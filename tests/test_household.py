@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdpo_envs.alfredgame import Goal
-from sdpo_envs.household import Fact, Household, progress, refusal
+from sdpo_envs.household import Household, progress, refusal
+from sdpo_envs.textengine import Fact
 
 MOVE, PUT = "move {} to {}", "put {} in/on {}"
 
@@ -109,7 +110,7 @@ def house(*, at: int = 1, held: str = "", **changes: str) -> Household:
         ("slice apple 2 with knife 1", house(at=3), "You hold nothing. Take the knife 1 first."),
         ("slice apple 1 with knife 1", house(at=3, held="knife 1"), "There is no apple 1 here that can be sliced."),
         ("slice apple 1 with apple 2", house(at=3, held="apple 2"), "The apple 2 is not a knife."),
-        ("examine apple 1", house(), "There is no apple 1 to examine here."),
+        ("examine apple 2", house(at=3), "You do not hold the apple 2. A thing is examined while you hold it."),
         ("examine fridge 2", house(), "You are not at the fridge 2. Go to it first."),
         ("open fridge 1", house(), "That cannot be done here and now."),
     ],

@@ -1,13 +1,15 @@
 """Passages: read from files, searched here, and by servers that answer, are slow, break, or make no sense."""
 
 import json
+import math
 import pickle
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -140,6 +142,23 @@ def breaks_off(handler: Handler) -> None:
     handler.close_connection = True
 
 
+def sends(*parts: bytes, pause_seconds: float = 0.0) -> Answer:
+    """Send these bytes as they are, a part at a time, and hang up."""
+
+    def answer(handler: Handler) -> None:
+        handler.close_connection = True
+        with suppress(OSError):
+            for part in parts:
+                handler.wfile.write(part)
+                time.sleep(pause_seconds)
+
+    return answer
+
+
+def drips(text: bytes) -> Answer:
+    return sends(*(bytes([byte]) for byte in text), pause_seconds=0.02)
+
+
 @contextmanager
 def serving(*answers: Answer) -> Iterator[tuple[str, list[tuple[str, Any]]]]:
     """Run a server on this machine; yield its address and what it has been asked."""
@@ -172,6 +191,20 @@ def test_a_path_of_its_own_is_asked() -> None:
     assert asked[0][0] == "/v1/find"
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.0 200 OK\r\n\r\n%b",
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n%b",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n%b",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n7\r\n       \r\n1000\r\n%b\r\n0\r\n\r\n",
+    ],
+)
+def test_a_reply_may_come_in_any_form_of_http(head: bytes) -> None:
+    with serving(sends(head % json.dumps(REPLY).encode().ljust(0x1000))) as (address, _):
+        assert len(client(address).search("Karrow", 3)) == 3
+
+
 def test_nothing_found_is_nothing() -> None:
     with serving(says({"result": [[]]})) as (address, _):
         assert client(address).search("glaciers", 3) == []
@@ -185,7 +218,18 @@ def test_a_server_that_is_well_again_has_answered(status: int) -> None:
     assert len(asked) == 3
 
 
-@pytest.mark.parametrize("trouble", [hangs_up, breaks_off, says(b"", 503)])
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        hangs_up,
+        breaks_off,
+        says(b"", 503),
+        sends(b"\xff\xfe\x00"),
+        sends(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999\r\n\r\n{}"),
+        sends(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n{}"),
+        sends(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{}"),
+    ],
+)
 def test_a_broken_connection_is_tried_again_and_then_no_fault_of_the_policy(trouble: Answer) -> None:
     with serving(trouble, says(REPLY)) as (address, _):
         assert len(client(address, tries=2).search("Karrow", 3)) == 3
@@ -197,11 +241,43 @@ def test_a_broken_connection_is_tried_again_and_then_no_fault_of_the_policy(trou
 def test_a_slow_server_is_given_up_in_time() -> None:
     done = threading.Event()
     with ExitStack() as stack:
-        address, asked = stack.enter_context(serving(lambda _: (done.wait(20), None)[1]))
+        address, _ = stack.enter_context(serving(lambda _: (done.wait(20), None)[1]))
         stack.callback(done.set)
         with pytest.raises(InfrastructureError, match="did not answer in 2 tries; at last TimeoutError"):
             client(address, seconds=0.1, tries=2).search("Karrow", 3)
-    assert len(asked) == 2
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        drips(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200 + b"\r\n\r\n"),
+        drips(b"HTTP/1.1 200 OK\r\n\r\n" + json.dumps(REPLY).encode()),
+        sends(*[b"HTTP/1.1 100 Continue\r\n\r\n"] * 200, pause_seconds=0.02),
+    ],
+)
+def test_a_server_that_drips_is_given_up_in_time(reply: Answer) -> None:
+    with serving(reply) as (address, _), pytest.raises(InfrastructureError, match="in 2 tries; at last TimeoutError"):
+        client(address, seconds=0.1, tries=2).search("Karrow", 3)
+
+
+@pytest.mark.parametrize("head", [b"", b"Content-Length: 1001\r\n", b"Transfer-Encoding: chunked\r\n"])
+def test_an_answer_without_end_is_not_read_to_it(head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sdpo_envs.passages._LARGEST", 1000)
+    body = (b"3e9\r\n" if b"chunked" in head else b"") + b" " * 1001
+    with (
+        serving(sends(b"HTTP/1.1 200 OK\r\n", head, b"\r\n", body)) as (address, asked),
+        pytest.raises(InfrastructureError, match="its answer is longer than 1,000 bytes"),
+    ):
+        client(address).search("Karrow", 3)
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_server_that_points_elsewhere_is_not_followed(status: int) -> None:
+    moved = sends(b"HTTP/1.1 %d Moved\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n" % status)
+    with serving(moved, says(REPLY)) as (address, asked), pytest.raises(InfrastructureError, match=f"status {status}"):
+        client(address).search("Karrow", 3)
+    assert [path for path, _ in asked] == ["/retrieve"]
 
 
 def test_a_server_that_is_not_there_is_said_to_be_down() -> None:
@@ -235,6 +311,8 @@ def test_a_refusal_is_not_tried_again() -> None:
         {"result": [[], []]},
         {"result": "x"},
         {"result": {"0": []}},
+        {"result": [{}]},
+        {"result": [""]},
         {"result": [None]},
         {"result": ["a"]},
         {"result": [[{"score": 1.0}]]},
@@ -265,14 +343,31 @@ def test_pauses_grow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["127.0.0.1:8000", "ftp://host", "http://", "http://host:port", "http://h:99999", "http://[::1"]
+    "address",
+    [
+        "127.0.0.1:8000",
+        "ftp://host",
+        "http://",
+        "http://:80",
+        "http://host:port",
+        "http://h:99999",
+        "http://[::1",
+        "http://a..b",
+        f"http://{'a' * 64}",
+        "http://h/\u00fc",
+        "http://h/a b",
+        "http://h\n",
+        "http://name:password@h",
+        "http://h/retrieve?index=1",
+        "http://h#1",
+    ],
 )
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(SettingError, match="is no address of a server"):
         SearchServer(address)
 
 
-@pytest.mark.parametrize("settings", [{"seconds": 0}, {"tries": 0}, {"pause_seconds": -1}])
+@pytest.mark.parametrize("settings", [{"seconds": 0}, {"seconds": math.inf}, {"tries": 0}, {"pause_seconds": -1}])
 def test_settings_out_of_range_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(SettingError):
         SearchServer("http://localhost:8000", **settings)

@@ -77,7 +77,7 @@ def test_the_commands_run(command: str, tmp_path: Path) -> None:
     assert (tmp_path / "runs" / wrote[arguments[3]]).exists()
 
 
-@pytest.mark.parametrize("page", ["training", "sdpo", "grpo", "discover", "probe", "benchmark"])
+@pytest.mark.parametrize("page", ["training", "sdpo", "grpo", "sdar", "discover", "probe", "benchmark"])
 def test_the_commands_of_the_docs_are_understood(page: str) -> None:
     from sdpo_agent.__main__ import parse
 

@@ -129,6 +129,8 @@ def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPat
         ("size:xl _ snake_case", ["size:xl", "snake_cas"]),
         ("assembly assemblies ably us", ["assembl", "assembl", "abli", "us"]),
         ("technology technologies biology", ["technolog", "technolog", "biologi"]),
+        ("cat＇s cat’s cats", ["cat", "cat", "cat"]),
+        ("b" * 600, ["b" * 255, "b" * 255, "b" * 90]),
         ("❤️❤ 大小 ★", ["❤️", "❤", "大", "小", "★"]),
         ("\x00 \u202e ... ' '' ._", []),
     ],

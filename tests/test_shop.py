@@ -71,6 +71,7 @@ def test_a_row_without_a_number_of_its_own_is_left_out() -> None:
         {"pricing": "$."},
         {"name": None},
         {"small_description": None},
+        {"small_description": ["a line", 7]},
         {"customization_options": [1]},
         {"customization_options": {"Size": ["small"]}},
         {"customization_options": {"Size": [{"image": ""}]}},
@@ -79,6 +80,22 @@ def test_a_row_without_a_number_of_its_own_is_left_out() -> None:
 def test_another_form_is_a_complaint_that_names_the_place(changed: dict[str, Any]) -> None:
     with pytest.raises(RecordError, match="row 0"):
         products(row("A1", "X") | changed)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"attributes": None},
+        {"attributes": "slim fit"},
+        {"attributes": [7]},
+        {"instruction": 7},
+        {"instruction_attributes": "slim fit"},
+        {"instruction_attributes": [None]},
+    ],
+)
+def test_another_form_of_what_is_told_names_the_product(tmp_path: Path, changed: dict[str, Any]) -> None:
+    with pytest.raises(RecordError, match="what is told of 'A1'"):
+        open_shop(built(tmp_path, told={"A1": TOLD["A1"] | changed}), "synthetic", 0)
 
 
 def test_features_may_be_one_text_or_none_and_options_may_be_missing() -> None:
@@ -147,11 +164,21 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="holds: none"):
         open_shop("no/such/folder", "synthetic", 0)
     built(tmp_path, told=None, people=None)
-    with pytest.raises(SettingError, match=r"items_ins_v2\*\.json"):
+    with pytest.raises(SettingError, match=r"no items_ins_v2\.json beside"):
         open_shop(tmp_path, "synthetic", 0)
     built(tmp_path, people=None)
-    with pytest.raises(SettingError, match=r"items_human_ins\*\.json"):
+    with pytest.raises(SettingError, match=r"no items_human_ins\.json beside"):
         open_shop(tmp_path, "human", 0)
+
+
+def test_what_is_told_of_another_catalogue_is_not_taken(tmp_path: Path) -> None:
+    built(tmp_path, told=None)
+    built(tmp_path, rows=None, people=None, ending="_1000")
+    with pytest.raises(SettingError, match=r"no items_ins_v2\.json beside"):
+        open_shop(tmp_path, "synthetic", 0)
+    built(tmp_path, rows=None)
+    (tmp_path / "items_shuffle.json").rename(tmp_path / "items_shuffle_7.json")
+    assert open_shop(tmp_path, "human", 0).goals, "a file without an ending is for every catalogue"
 
 
 @pytest.mark.parametrize(("rows", "told"), [([], {}), (ROWS, {}), (ROWS, [])])

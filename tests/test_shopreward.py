@@ -4,13 +4,14 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdpo_envs import MissingExtra, SettingError
+from sdpo_envs import MissingExtra, SettingError, shopreward
 from sdpo_envs.shop import Goal, Product, open_shop
 from sdpo_envs.shopreward import SPACY_MODEL, Reward, noun_finder, plain_nouns, reward
 
@@ -149,6 +150,19 @@ def test_spacy_is_taken_where_its_model_is_installed(tmp_path: Path, monkeypatch
     assert (name, nouns("red Shirt of Wool")) == ("spacy", ["shirt", "wool"])
     assert noun_finder("spacy")[0] == "spacy"
     assert noun_finder("words") == ("words", plain_nouns)
+    shopreward._tagger.cache_clear()
+
+
+def test_a_model_that_cannot_be_loaded_is_known_before_anything_is_bought(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    monkeypatch.setitem(sys.modules, "spacy", SimpleNamespace(load=broken))
+    for name in ("auto", "spacy"):
+        with pytest.raises(OSError, match=SPACY_MODEL):
+            noun_finder(name)  # type: ignore[arg-type]
+
+
+def broken(name: str) -> None:
+    raise OSError(f"{name} is of another version")
 
 
 def test_a_missing_model_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdpo_envs.shop import Shop, open_shop
-from sdpo_envs.storefront import Place, buttons, click, product_at, search, texts
+from sdpo_envs.storefront import Place, buttons, click, product_at, search, signs, texts
 
 DATA = Path(__file__).parents[1] / "../shared/data/webshop"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="skips WebShop's products: they are not beside this")
@@ -88,6 +88,22 @@ def test_the_parts_of_a_product(shop: Shop) -> None:
         assert click(shop, place, "back to search") == Place()
 
 
+def test_an_empty_feature_is_an_empty_text_as_in_the_original(tmp_path: Path) -> None:
+    lamp = row("X1", "Lamp", full_description="", small_description=["Dim.", ""])
+    shop = open_shop(built(tmp_path, [lamp, *ROWS]), "synthetic", 0)
+    assert shown(shop, at(shop, "lamp", "x1", "features")).endswith("Back to Search [SEP] < Prev [SEP] Dim. [SEP] ")
+    assert shown(shop, at(shop, "lamp", "x1", "description")).endswith("Back to Search [SEP] < Prev")
+
+
+def test_signs_name_no_product_and_no_value(shop: Shop) -> None:
+    results = search(shop, "plain shirt")
+    item = click(shop, results, "a1")
+    assert signs(Place()) == []
+    assert signs(results) == ["back to search", "next >"]
+    assert signs(item) == ["back to search", "< prev", "description", "features", "reviews", "buy now"]
+    assert signs(click(shop, item, "reviews")) == ["back to search", "< prev"]
+
+
 def test_options_are_chosen_one_of_each_name_and_forgotten_elsewhere(shop: Shop) -> None:
     place = at(shop, "plain shirt", "a1", "small", "red", "large")
     assert place.chosen == {"size": "large", "color": "red"}
@@ -117,6 +133,7 @@ def test_wherever_one_clicks_there_is_a_page(shop: Shop, data: st.DataObject) ->
         after = click(shop, place, data.draw(st.sampled_from(names)))
         assert (place, dict(place.chosen)) == before, "a place never changes"
         assert all(text == text.strip() != "" for text in texts(shop, after, ASKED))
+        assert signs(after) == buttons(shop, after)[: len(signs(after))]
         place = after
 
 
@@ -131,3 +148,7 @@ def test_each_product_of_webshop_has_its_pages() -> None:
         told = [product["Title"].strip(), f"Price: {product['Price']}", "Rating: N.A."]
         end = ["Description", "Features", "Reviews", "Buy Now"]
         assert texts(shop, place, ASKED)[4:] == [text for text in (*options, *told, *end) if text]
+        features = [line.strip() for line in product["BulletPoints"]]
+        assert texts(shop, click(shop, place, "features"), ASKED)[4:] == features
+        description = product["Description"].strip()
+        assert texts(shop, click(shop, place, "description"), ASKED)[4:] == ([description] if description else [])

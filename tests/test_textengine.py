@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -155,20 +156,42 @@ def real_logic() -> Logic:
     return load_games(None, "test")[0].logic("move")
 
 
+def runs(process: str) -> bool:
+    try:
+        return "(zombie)" not in Path(f"/proc/{process}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+ENDINGS = {
+    "exit": "",
+    "kill": "os.kill(os.getpid(), signal.SIGKILL)",
+    "kill beside a fork": "os.fork() or os._exit(len(sys.stdin.read()))\nos.kill(os.getpid(), signal.SIGKILL)",
+}
+
+
 @needs_textworld
-def test_the_real_program_ends_with_the_process_that_started_it() -> None:
-    script = (
-        "from sdpo_envs.alfredgame import load_games\n"
-        "from sdpo_envs.textengine import shared_engine\n"
-        "engine = shared_engine(1)\n"
-        "print(engine.ask(load_games(None, 'test')[0].logic('move')).text.count('You are'))\n"
-        "print(engine._workers[0].channel._process.pid)\n"
-    )
-    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=True)
-    said, worker = done.stdout.split()
-    assert (said, done.stderr) == ("1", "")
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(worker), 0)
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_the_real_program_ends_with_the_process_that_started_it(ending: str) -> None:
+    script = f"""
+import os, signal, sys
+from sdpo_envs.alfredgame import load_games
+from sdpo_envs.textengine import shared_engine
+engine = shared_engine(1)
+said = engine.ask(load_games(None, 'test')[0].logic('move')).text.count('You are')
+print(said, engine._workers[0].channel._process.pid, flush=True)
+{ENDINGS[ending]}
+"""
+    command = [sys.executable, "-W", "error", "-c", script]
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True) as begun:
+        said, worker = begun.stdout.readline().split()
+        begun.wait(timeout=100)
+        until = time.monotonic() + 30
+        while runs(worker):
+            assert time.monotonic() < until, "it is still there"
+            time.sleep(0.02)
+        begun.stdin.close()
+        assert (said, begun.stderr.read()) == ("1", "")
 
 
 @needs_textworld

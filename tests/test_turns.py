@@ -94,8 +94,9 @@ def test_a_new_episode_remembers_nothing() -> None:
     env = Corridor()
     first, _ = env.reset(options={"task_id": "door/2"})
     env.step("right")
-    assert env.reset(options={"task_id": "door/2"})[0] == first
-    assert env.past == ()
+    observation, info = env.reset(options={"task_id": "door/2"})
+    assert (observation, env.past) == (first, ())
+    assert (info["seen"], info["commands"], info["skill"]) == ("You stand at door 0.", ("right",), "")
 
 
 def test_an_action_without_the_form_is_done_and_said_to_be_at_fault() -> None:
@@ -105,13 +106,15 @@ def test_an_action_without_the_form_is_done_and_said_to_be_at_fault() -> None:
     assert "No command stands between <action> and </action>." in str(info["feedback"])
     ((_, _, _, _, info),) = played("<action>right</action>", form="tagged")
     assert (info["valid"], info["feedback"]) == (True, Feedback())
+    assert (info["seen"], info["commands"]) == ("You stand at door 1.", ("right",))
 
 
 @pytest.mark.parametrize(
     ("action", "command", "faults"),
     [
         ("<think>hm</think><action> Go East </action>", "go east", 0),
-        ("<THINK>hm</THINK><ACTION>east</ACTION>", "east", 0),
+        ("<think>hm</think><ACTION>east</ACTION>", "east", 0),
+        ("<THINK>hm</THINK><action>east</action>", "east", 1),
         ("<action>one</action><action>two</action>", "one", 1),
         ("</action><action>east", "tion>east", 2),
         ("no tags but an ending", "an ending", 2),

@@ -18,7 +18,7 @@ from sdpo_envs import Feedback, GroupEnv, MissingExtra, MultiAttempt, Outcome, R
 from sdpo_envs.check import HOSTILE_ACTIONS
 from sdpo_envs.shop import Goal, Product
 from sdpo_envs.shopreward import plain_nouns
-from sdpo_envs.webshop import LONGEST_PROMPT, WebShop, judge
+from sdpo_envs.webshop import LONGEST_PROMPT, WebShop, judge, skill
 
 DATA = Path(__file__).parents[1] / "../shared/data/webshop"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="skips WebShop's products: they are not beside this")
@@ -100,6 +100,31 @@ def test_with_reveal_the_product_is_told(folder: Path) -> None:
     assert "Plain Shirt" not in last(folder, "search[striped shirt]", "click[a2]", BUY)[0]
 
 
+def test_of_the_right_kind_but_with_another_title_is_told_apart_from_another_kind(tmp_path: Path) -> None:
+    folder = built(tmp_path, [row("A9", "Linen Blouse"), *ROWS])
+    same = last(folder, "search[linen blouse]", "click[a9]", BUY)[0]
+    other = last(folder, "search[oak table]", "click[a3]", BUY)[0]
+    assert "It is of the kind asked for, but its title shares too few nouns" in same
+    assert "It is not the kind of product asked for" in other
+    assert all(text.endswith(", which multiplies the reward by 0.0.") for text in (same, other))
+
+
+def test_what_is_chosen_as_asked_and_does_not_count_is_not_said_to_be_missing(tmp_path: Path) -> None:
+    odd = {"Color": [{"value": "228Blue"}, {"value": "Red"}]}
+    env = env_of(built(tmp_path, [row("A1", "Plain Shirt", customization_options=odd), *ROWS[1:]]), split="train")
+    task = next(task for task in env.tasks if task.answer.options == (("color", "228blue"),))
+    for color, told in (
+        (
+            "228blue",
+            "Chosen as asked, but WebShop's way to compare options does not count it.\nNot counted: color: 228blue",
+        ),
+        ("red", "It was not bought with 1 of the 1 options asked for.\nMissing: color: 228blue\nYou chose: color: red"),
+    ):
+        env.reset(options={"task_id": task.id})
+        text = [env.step(command)[0] for command in ("search[plain]", "click[a1]", f"click[{color}]", BUY)][-1]
+        assert text == f"What you bought meets 3 of 4 wishes; the reward is 0.75.\n\n{told}"
+
+
 def test_what_an_instruction_leaves_unsaid_is_only_given_away(tmp_path: Path) -> None:
     env = env_of(built(tmp_path), goals="human", split="train")
     goal: Goal = env.tasks[0].answer
@@ -130,17 +155,27 @@ def test_who_buys_nothing_earns_nothing(folder: Path) -> None:
         ((), "click[search]", "the search page has no buttons.\nSearch by: search[<your query>]"),
         ((), "click[a1]", "the search page has no buttons.\nSearch by: search[<your query>]"),
         (RIGHT[:1], "search[table]", "only the search page can search.\nGo there by: click[back to search]"),
-        (RIGHT[:1], BUY, "only the page of a product has the button Buy Now."),
+        (
+            RIGHT[:1],
+            BUY,
+            "only a product's first page has the button Buy Now.\nGo there by: click[<the number of a product>]",
+        ),
+        (
+            (*RIGHT[:2], "click[features]"),
+            BUY,
+            "only a product's first page has the button Buy Now.\nGo there by: click[< prev]",
+        ),
         (
             RIGHT[:1],
             "click[a3]",
-            "there is no such button on this page.\nYou clicked: a3\nButtons: back to search, next >, a1, a2",
+            "there is no such button on this page.\nYou clicked: a3\n"
+            "Buttons: back to search, next >, the number of a product",
         ),
         (
             RIGHT[:2],
             "click[green]",
             "there is no such button on this page.\nYou clicked: green\nButtons: back to search, < prev, description, "
-            "features, reviews, buy now, small, large, red, blue | white",
+            "features, reviews, buy now, a value of an option",
         ),
     ],
 )
@@ -203,7 +238,15 @@ def test_the_first_prompt_is_the_published_one(folder: Path) -> None:
     observation, info = env.reset(options={"task_id": red_and_small(env)})
     assert observation == FIRST.format(task=env.task.prompt)
     assert (info["seen"], info["nouns"], info["system"]) == ("'Search'", "words", "")
-    assert info["skill"].startswith("1. ")
+    assert info["skill"] == env.task.meta["skill"] == skill("fashion")
+
+
+def test_a_skill_is_found_by_the_exact_category_and_else_is_the_general_one() -> None:
+    general = skill("toys")
+    known = [skill(category) for category in ("beauty", "electronics", "fashion", "garden", "grocery")]
+    assert len({*known}) == 5
+    assert all(text.startswith(f"{general}\n6. ") for text in known)
+    assert skill("Fashion") == skill("men's fashion") == skill("") == general
 
 
 def test_a_later_prompt_holds_the_last_turns(folder: Path) -> None:
@@ -321,6 +364,19 @@ def test_commands_within_a_search_are_words(folder: Path, words: str) -> None:
 def test_options_of_one_product_do_not_count_for_another(folder: Path) -> None:
     detour = ("search[shirt]", "click[a2]", "click[small]", "click[< prev]", "click[a1]", "click[red]", BUY)
     assert last(folder, *detour)[1] == 0.8
+
+
+@pytest.mark.parametrize("goals", ["synthetic", "human"])
+def test_no_feedback_on_a_command_holds_a_secret_wherever_one_stands(tmp_path: Path, goals: str) -> None:
+    env = env_of(built(tmp_path), goals=goals, turns=99)
+    ways = ("search[plain shirt]", "click[a1]", "click[features]", "click[< prev]", "click[< prev]", "click[next >]")
+    for task in env.tasks:
+        env.reset(options={"task_id": task.id})
+        steps = [env.step(command) for way in ways for command in ("?", "click[?]", way)]
+        told = [str(step[4]["feedback"]) for step in steps]
+        assert all(told[3 * number + 1] for number in range(len(ways)))
+        secrets = [rf"\b{re.escape(secret)}\b" for secret in env.secrets(task)]
+        assert not [text for text in told for secret in secrets if re.search(secret, text, re.IGNORECASE)]
 
 
 def test_hidden_fields_stay_hidden(folder: Path) -> None:

@@ -220,6 +220,8 @@ def passage(thing: Thing, rng: random.Random) -> str:
     words |= {_capital(name): _capital(words[name]) for name in ("river", "product") if name in words}
     if founder := thing.facts.get("founder"):
         words["their"] = founder.facts["her"]
+    if profession := thing.facts.get("profession"):
+        words["a"] = "an" if profession[0] in "aeiou" else "a"
     told = [name for name in says if name not in ("open", "colour", "year", "old") and name in thing.facts]
     told += ["year"] if "year" in says else []
     told += ["old"] if thing.kind == "town" and "founder" not in thing.facts else []

@@ -243,6 +243,16 @@ def test_a_journey_is_asked_as_a_conversation_is_and_answered_as_is_usual(journe
         assert all("\n" not in message["content"] for message in messages[1:]), "only what is new is shown"
 
 
+def test_a_journey_has_the_system_prompt_of_its_task(journeys: list[Journey]) -> None:
+    journey = next(each for each in journeys if each.failure is not None)
+    assert journey.plain()[0][0]["role"] == "user", "this world has none"
+    journey.system = "Be brief."
+    for example in (journey.plain(), journey.taught(Reprompt())):
+        assert example is not None
+        assert example[0][0] == {"role": "system", "content": "Be brief."}
+    journey.system = ""
+
+
 def test_a_taught_journey_has_its_hindsight_in_front_and_the_right_answer(journeys: list[Journey]) -> None:
     kinds = {
         "skill": Reprompt(peer="none", feedback="never", skill=True),

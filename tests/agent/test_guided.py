@@ -22,7 +22,7 @@ from byhand import (
 )
 from torch import Tensor
 
-from sdpo_agent import Group, Policy, PolicyGradient, Reprompt
+from sdpo_agent import GRPO, Group, GRPOSettings, Policy, PolicyGradient, Reprompt, make_algorithm
 from sdpo_agent.credit import Credit
 from sdpo_agent.guided import Guided, GuidedSettings
 from sdpo_agent.opsd import OPSD, OPSDSettings
@@ -201,6 +201,56 @@ def test_each_turn_is_a_sample_with_its_own_credit_and_the_skill_in_front(policy
     together = replace(attempt(policy, said, 1.0), skill=KNOWN)
     (whole, _) = SDAR(policy, settings).samples(group(together, short))
     assert (whole.advantages, whole.hindsight) == ((0.0, 0.5), OPENING)
+
+
+def test_turns_that_the_teacher_forgot_are_learned_from_rewards_alone(policy: Policy) -> None:
+    """In one micro-batch: a conversation half of which is taught, and an attempt of which nothing is."""
+    settings = SDARSettings(**{**BOTH, "kl": 0.0, "entropy": 0.0})
+    said = [("Say letter 0.", "ab"), ("Again.", "cde"), ("Once more.", "f")]
+    talk, other = replace(attempt(policy, said, 1.0, off=0.1), skill=KNOWN), attempt(policy, "bc", 0.0, off=0.1)
+    opening = f"{OPENING}\n\nOnce more."
+    room = policy.max_positions
+    policy.max_positions = len(policy.chat.script(talk.turns[2:], opening).token_ids)
+    algorithm = SDAR(policy, settings)
+    samples = algorithm.samples(group(talk, other))
+    assert [(sample.forgotten, sample.hindsight) for sample in samples] == [(2, opening), (0, None)]
+    policy.max_positions = room
+    algorithm.samples = lambda group: samples  # type: ignore[method-assign]
+    told, gradient = told_of(policy, algorithm, [group(talk, other)])
+
+    model, total, tokens = precise(policy), torch.zeros((), dtype=torch.float64), 0
+    for one, advantage in ((talk, 0.5), (other, -0.5)):
+        student = spoken(read(policy, model, one.turns), one.turns)
+        total = total - (advantage * (student - old(one.turns)).exp()).sum()
+        tokens += len(student)
+        if one is talk:
+            with torch.no_grad():
+                teacher = spoken(read(policy, model, one.turns[2:], opening), one.turns[2:])
+            taught = student[-len(teacher) :]
+            total = total - 0.5 * (torch.sigmoid(5 * (teacher - taught)).detach() * taught).sum()
+    assert relative(gradient, flat_gradient(total / tokens, model)) < 1e-3
+    assert told["hindsight_share"] == len(teacher) / tokens
+    assert told["teacher_gap"] == pytest.approx(float((teacher - taught.detach()).mean()), rel=1e-3)
+
+
+def test_where_nothing_is_taught_nothing_is_said_of_the_teacher(policy: Policy) -> None:
+    """A gap of 0 would read as a teacher that says what the student says."""
+    told, _ = told_of(policy, SDAR(policy), [a_group(policy, skill="")])
+    assert told["hindsight_share"] == 0
+    assert not {"teacher_gap", "teacher_gap_size", "gate_mean", "gate_open_share"} & set(told)
+    told, _ = told_of(policy, SDAR(policy), [a_group(policy)])
+    assert told["hindsight_share"] == 1
+    assert {"teacher_gap", "teacher_gap_size", "gate_mean", "gate_open_share"} <= set(told)
+
+
+@pytest.mark.parametrize("settings", [SDARSettings(coefficient=0.0), RLSDSettings(coefficient=0.0)])
+def test_at_a_coefficient_of_0_the_teacher_is_not_asked(policy: Policy, settings: GuidedSettings) -> None:
+    settings = replace(settings, gradient=GRADIENT, entropy=0.0)
+    groups = [a_group(policy)]
+    told, gradient = told_of(policy, make_algorithm(policy, settings), groups)  # type: ignore[arg-type]
+    assert told["hindsight_share"] == 0
+    plain = GRPO(GRPOSettings(GRADIENT, kl=settings.kl), policy)
+    assert relative(gradient, told_of(policy, plain, groups)[1]) < 1e-5
 
 
 def test_what_is_privileged_may_be_a_peer_or_feedback_too(policy: Policy) -> None:

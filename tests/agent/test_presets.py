@@ -5,7 +5,22 @@ from pathlib import Path
 
 import pytest
 
-from sdpo_agent import GRPO, PRESETS, SDPO, GRPOSettings, Policy, PolicyGradient, Preset, SDPOSettings, make_algorithm
+from sdpo_agent import (
+    GRPO,
+    PRESETS,
+    SDPO,
+    GRPOSettings,
+    OPSDSettings,
+    Policy,
+    PolicyGradient,
+    Preset,
+    RLSDSettings,
+    SDARSettings,
+    SDPOSettings,
+    SkillSDSettings,
+    make_algorithm,
+)
+from sdpo_agent.guided import GuidedSettings
 from sdpo_agent.train import TrainSettings, train
 from sdpo_envs import GroupEnv
 
@@ -121,6 +136,46 @@ def test_the_family_is_what_its_papers_say() -> None:
 
     assert (grpo("cispo").gradient.surrogate, grpo("cispo").aggregate) == ("cispo", "token-mean")
     assert (grpo("rloo").gradient.baseline, grpo("rloo").gradient.scale) == ("leave-one-out", "none")
+
+
+AGENTS = ("grpo-agent", "gigpo", "sdar", "sdar-opsd", "sdar-grpo-opsd", "grpo-opsd", "skill-sd", "rlsd")
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_agents_share_what_sdar_s_scripts_share(name: str) -> None:
+    preset = PRESETS[name]
+    settings, loop = preset.settings, preset.loop
+    assert (preset.tasks, preset.group_size, loop.learning_rate, loop.max_tokens) == (16, 8, 1e-6, 512)
+    gradient, credit = settings.gradient, settings.gradient.credit
+    assert (gradient.clip_low, gradient.clip_high, gradient.dual_clip) == (0.2, 0.2, 3.0)
+    assert (gradient.baseline, gradient.scale, gradient.ratio, settings.aggregate) == (
+        "mean",
+        "std",
+        "token",
+        "token-mean",
+    )
+    assert (credit.over, credit.discount, credit.states) == ("turns", 1.0, float(name == "gigpo"))
+    assert not isinstance(settings, SDPOSettings)
+    assert settings.kl == 0.01
+    if isinstance(settings, GuidedSettings):
+        assert (settings.entropy, settings.teacher) == (0.001, "live")
+        assert (settings.reprompt.skill, settings.reprompt.peer, settings.reprompt.feedback) == (True, "none", "never")
+        assert settings.policy_weight == float(name != "sdar-opsd")
+
+
+def test_the_kin_differ_as_its_scripts_do() -> None:
+    sdar, opsd, shipped, meant, skill, rlsd = (PRESETS[name].settings for name in AGENTS[2:])
+    for settings, beta in ((sdar, 5.0), (opsd, 5.0), (shipped, 0.0)):
+        assert isinstance(settings, SDARSettings)
+        assert (settings.beta, settings.coefficient, settings.centred) == (beta, 0.01, False)
+    assert isinstance(meant, OPSDSettings)
+    assert (meant.coefficient, meant.advantage_clip) == (0.01, None)
+    assert isinstance(skill, SkillSDSettings)
+    assert skill.coefficient == 0.001
+    assert isinstance(rlsd, RLSDSettings)
+    assert (rlsd.share, rlsd.share_steps, rlsd.clip) == (0.5, 100, 0.2)
+    gigpo = grpo("gigpo").gradient.credit
+    assert (gigpo.states, gigpo.state_discount) == (1.0, 0.95)
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -258,6 +258,53 @@ def test_a_policy_reads_what_is_scored_later(policy: Policy) -> None:
         assert scored.tolist() == pytest.approx(drawn, abs=1e-4)
 
 
+class Short(Parrot):
+    """Has room for so many earlier turns."""
+
+    def __init__(self, says: Callable[[Conversation, int], str], turns: int) -> None:
+        super().__init__(says)
+        self.turns = turns
+
+    def fits(self, conversation: Conversation, max_tokens: int) -> bool:
+        return len(conversation.turns) <= self.turns
+
+
+def test_who_has_no_room_left_says_nothing_more_and_the_others_go_on() -> None:
+    lengths = iter(["6", "3", "1"])
+    parrot = Short(lambda conversation, seed: next(lengths, "on"), turns=2)
+    (group,) = play(GroupEnv(Stairs, num_envs=3, group_size=3), parrot, history="conversation")
+    assert [len(asked) for asked in parrot.asked] == [3, 2, 2, 0, 0, 0]
+    long, fitting, short = group.attempts
+    assert [turn.action for turn in long.turns] == ["6", "on", "on"]
+    assert (long.reward, long.decided, long.threads) == (1.5, True, (long.turns,)), "the environment ended it"
+    assert (fitting.reward, fitting.passed, short.reward) == (0.75, True, 0.25)
+
+
+def test_silence_is_no_turn_and_says_nothing_of_the_last_one() -> None:
+    """An empty action has no form here; that of the last one that was written had one."""
+
+    class Strict(Walk):
+        def read(self, action: str) -> Move:
+            return Move(action, () if action else (Finding("Say something."),))
+
+    (group,) = play(GroupEnv(Strict, 1, 1), Short(lambda conversation, seed: "left", 1), history="conversation")
+    (lost,) = group.attempts
+    assert [(turn.action, turn.valid) for turn in lost.turns] == [("left", True)] * 2
+    assert (lost.reward, lost.passed, str(lost.feedback)) == (0.0, False, "Wrong answer.")
+
+
+def test_a_conversation_that_fills_the_model_can_be_read_again(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = policy.write
+    nine = lambda *args, **settings: [dataclasses.replace(turn, action="9") for turn in write(*args, **settings)]  # noqa: E731
+    monkeypatch.setattr(policy, "write", nine)  # nine steps, whatever was sampled
+    policy.max_positions = len(policy.chat.context_ids(Conversation("How many?", "Be brief."))) + 60
+    (group,) = play(GroupEnv(Stairs, num_envs=4, group_size=4), policy, history="conversation")
+    for attempt in group.attempts:
+        assert 0 < len(attempt.turns) < 9
+        assert len(policy.chat.script(attempt.turns).token_ids) <= policy.max_positions
+        assert attempt.reward == 9 * 0.25
+
+
 def test_every_slot_reads_its_system_prompt() -> None:
     parrot = Parrot(lambda conversation, seed: "2")
     groups = play(GroupEnv(Stairs, num_envs=2, group_size=1), parrot)

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from sdpo_envs.alfredgame import TASK_TYPES
+
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("alfworld") is None, reason="needs the extra alfworld")
 
 FOLDER = Path(__file__).parents[2] / "tasks" / "alfworld"
@@ -66,6 +68,13 @@ def test_things_lie_where_such_things_may_lie(room: dict[str, Any]) -> None:
         for place in where.split():
             assert set(names.split()) <= set(WORLD["places"][place]["holds"].split()), line
             assert place in room["places"]
+
+
+def test_a_teacher_is_told_something_of_each_type_and_nothing_of_a_game() -> None:
+    told = tomllib.loads((FOLDER / "skills.toml").read_text("utf-8"))
+    assert list(told["task_type"]) == list(TASK_TYPES)
+    assert len({*told["task_type"].values()}) == len(TASK_TYPES)
+    assert not re.search(r"[a-z] \d", told["all"] + "".join(told["task_type"].values())), "no thing of a game is named"
 
 
 def test_no_name_is_of_alfreds_own_scenes() -> None:

@@ -112,6 +112,10 @@ def test_sentences_vary() -> None:
     assert sentences.most_common(1)[0][1] < 0.1 * len(shapes)
 
 
+def test_articles_fit_the_words_after_them() -> None:
+    assert not [text for text in TEXTS.values() if re.search(r"\b[Aa] [aeiou]|\b[Aa]n [^aeiouhAEIOU]", text)]
+
+
 def test_patterns_of_questions_vary() -> None:
     rows = FILES["train"] + FILES["test"]
     searched = [tuple(search.rpartition(" ")[2] for search in row["metadata"]["searches"]) for row in rows]

@@ -1,8 +1,11 @@
 """The bundled shop: built from its source, varied, and every goal can be met, though not by buying the first thing."""
 
+import contextlib
 import importlib.util
+import io
 import json
 import re
+import tomllib
 from collections import Counter
 from pathlib import Path
 from types import ModuleType
@@ -10,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from sdpo_envs.webshop import WebShop
+from sdpo_envs.webshop import WebShop, skill
 
 FOLDER = Path(__file__).parents[2] / "tasks" / "webshop"
 ITEMS: list[dict[str, Any]] = json.loads((FOLDER / "items_shuffle.json").read_text("utf-8"))
@@ -100,3 +103,29 @@ def test_no_other_product_of_its_kind_has_all_that_most_instructions_ask_for() -
         others = [other["asin"] for other in ITEMS if other["query"] == item["query"] and other is not item]
         shared += any(asked <= set(TOLD[other]["attributes"]) for other in others)
     assert shared < 0.3 * len(ITEMS)
+
+
+def test_every_category_has_its_skill_and_none_names_a_product() -> None:
+    kinds = {path.stem: tomllib.loads(path.read_text("utf-8")) for path in (FOLDER / "kinds").glob("*.toml")}
+    assert set(tomllib.loads((FOLDER / "skills.toml").read_text("utf-8"))["category"]) == set(kinds)
+    for category, told in kinds.items():
+        words = [*told["brands"], *told["attributes"]]
+        for kind in told["kinds"]:
+            words += [
+                kind["noun"],
+                *kind["styles"],
+                *(value for values in kind["options"].values() for value in values),
+            ]
+        said = skill(category).lower()
+        assert [word for word in words if re.search(rf"\b{re.escape(word.lower())}\b(?!\.)", said)] == []
+    for task in (task for env in SPLITS.values() for task in env.tasks):
+        assert task.meta["skill"] == skill(task.meta["category"])
+
+
+def test_what_the_page_shows_is_what_happens() -> None:
+    page = (FOLDER.parents[1] / "docs" / "environments.md").read_text("utf-8")
+    section = page.partition("## sdpo/WebShop-v0")[2].partition("\n## ")[0]
+    ((code, shown),) = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", section, re.DOTALL)
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(code, {})
+    assert re.sub(" +$", "", printed.getvalue(), flags=re.MULTILINE) == shown
