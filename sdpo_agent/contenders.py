@@ -130,6 +130,8 @@ CONTENDERS: Mapping[str, Contender] = {
         ),
     ),
     "grpo-agent": Contender("grpo-agent", _AGENT, _each("--gradient.scale none", "--gradient.scale std")),
+    "sdpo-agent": Contender("sdpo", _READS_ATTEMPT, _each("", "--reprompt.transcript")),
+    "hybrid-agent": Contender("sdpo", _READS_ATTEMPT, _each("--policy-share 0.5", "--policy-share 0.9")),
     "gigpo": Contender("gigpo", _AGENT, _each("--gradient.scale none", "--gradient.scale std")),
     "sdar": Contender("sdar", _AGENT, _COEFFICIENTS),
     "grpo-opsd": Contender("grpo-opsd", _AGENT, _COEFFICIENTS),
@@ -141,6 +143,7 @@ CONTENDERS: Mapping[str, Contender] = {
 
 ``sdpo-released`` is SDPO as its code was released. ``sdpo`` is what holds here: the paper's settings for rich feedback,
 with the teacher shown the failed attempt too. ``dapo`` plays up to three batches a step: give it a third of the steps.
+Those from ``grpo-agent`` on are for episodes of several turns.
 """
 
 

@@ -74,11 +74,18 @@ class Journey:
         usual: What somebody does here who knows nothing of this very task.
         right: What somebody does who knows it.
         failure: An attempt that failed, with what was said of it.
-        peer: What a success has written.
+        peer: A success, not always by the shortest way.
     """
 
     def __init__(
-        self, system: str, turns: Sequence[Turn], seen: str, usual: str, right: str, failure: Attempt | None, peer: str
+        self,
+        system: str,
+        turns: Sequence[Turn],
+        seen: str,
+        usual: str,
+        right: str,
+        failure: Attempt | None,
+        peer: Attempt,
     ) -> None:
         self.system, self.turns, self.seen, self.usual, self.right = system, turns, seen, usual, right
         self.failure, self.peer = failure, peer
@@ -91,10 +98,11 @@ class Journey:
         """Ask as the self-teacher is asked, with feedback on the failure, a peer, or a skill."""
         if self.failure is None:
             return None
-        feedback = Feedback(str(self.failure.feedback), peer=self.peer if peer else None)
+        feedback = Feedback(str(self.failure.feedback), peer=self.peer.text if peer else None)
         attempt = replace(self.failure, feedback=feedback)
+        group = Group(attempt.task_id, (attempt, self.peer) if peer else (attempt,))
         question = self.turns[0].observation if self.turns else self.seen
-        told = hindsight(Group(attempt.task_id, (attempt,)), attempt, question, reprompt)
+        told = hindsight(group, attempt, question, reprompt)
         return None if told is None else (self._asked(told), self.right)
 
     def _asked(self, opening: str | None) -> list[Message]:
@@ -119,12 +127,14 @@ KINDS: Mapping[str, tuple[float, Kind]] = {
 
 
 TURN_KINDS: Mapping[str, tuple[float, Callable[[Journey], Example | None]]] = {
-    "bare": (0.3, lambda journey: journey.plain()),
-    "skill": (0.2, lambda journey: journey.taught(Reprompt(peer="none", feedback="never", skill=True))),
-    "feedback": (0.15, lambda journey: journey.taught(Reprompt())),
-    "peer": (0.2, lambda journey: journey.taught(Reprompt(), peer=True)),
-    "feedback and peer": (0.05, lambda journey: journey.taught(Reprompt(feedback="always"), peer=True)),
+    "bare": (0.25, lambda journey: journey.plain()),
+    "skill": (0.15, lambda journey: journey.taught(Reprompt(peer="none", feedback="never", skill=True))),
+    "feedback": (0.05, lambda journey: journey.taught(Reprompt())),
+    "feedback and attempt": (0.15, lambda journey: journey.taught(Reprompt(attempt=True))),
     "feedback and skill": (0.1, lambda journey: journey.taught(Reprompt(skill=True))),
+    "peer": (0.15, lambda journey: journey.taught(Reprompt(), peer=True)),
+    "transcript": (0.1, lambda journey: journey.taught(Reprompt(transcript=True), peer=True)),
+    "feedback and peer": (0.05, lambda journey: journey.taught(Reprompt(feedback="always"), peer=True)),
 }
 """The same of episodes of several turns, at one of their turns."""
 
@@ -179,7 +189,7 @@ def _turn_block(
 def _journey(env: TurnsEnv, task: Task, rng: np.random.Generator) -> Journey:
     """Play a task with no knowledge of it, and again with some, and stop at one of the turns."""
     failure, _ = _played(env, task, rng, 0.0)
-    peer = "\n".join(env.walkthrough(task) or ())
+    peer = next(each for each, _ in (_played(env, task, rng, known) for known in (rng.random(), 1.0)) if each.passed)
     _, places = _played(env, task, rng, float(rng.choice([0.0, rng.random(), 1.0])))
     turns, seen, usual, right = places[rng.integers(len(places))]
     return Journey(task.system, turns, seen, usual, right, None if failure.passed else failure, peer)
@@ -195,7 +205,7 @@ def _played(
     while True:
         usual, right, taken = (_try(env, task, rng, chance) for chance in (0.0, 1.0, known))
         places.append((turns, seen, usual, right))
-        turns += (Turn(seen, taken, (), ()),)
+        turns += (Turn(seen, taken, (), (), state=env.seen.text),)
         seen, reward, terminated, truncated, info = env.step(taken)
         if terminated or truncated:
             return Attempt(task.id, turns, reward, info["verdict"], info["feedback"], skill=told["skill"]), places

@@ -13,6 +13,9 @@ from sdpo_agent.rollout import Sampler
 from sdpo_agent.server import Server
 from sdpo_envs import GroupEnv, SettingError, bundled
 
+WARM = ("micro", "microhouse")
+"""Policies that come with the package, in ``tasks/NAME/policy``."""
+
 
 @dataclass(frozen=True, slots=True)
 class World:
@@ -52,8 +55,8 @@ class Source:
     """Where the policy comes from."""
 
     policy: str = ""
-    """A folder or the name of a model on the Hugging Face Hub; "micro" for the laptop benchmark's own. None
-    builds a small, untrained one."""
+    """A folder or the name of a model on the Hugging Face Hub; "micro" or "microhouse" for those of the laptop
+    benchmark. None builds a small, untrained one."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the weights."""
     autocast: Literal["no", "bfloat16"] = "no"
@@ -70,7 +73,7 @@ class Source:
         dtype = getattr(torch, self.dtype)
         autocast = None if self.autocast == "no" else torch.bfloat16
         if self.policy:
-            place = bundled("tasks", "micro", "policy") if self.policy == "micro" else self.policy
+            place = bundled("tasks", self.policy, "policy") if self.policy in WARM else self.policy
             policy = Policy.load(place, dtype=dtype, autocast=autocast, recompute=self.recompute)
         else:
             Console(stderr=True).print(

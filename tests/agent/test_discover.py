@@ -123,6 +123,7 @@ def test_a_row_tells_everything(tmp_path: Path) -> None:
     rows = discover(BestOfK(sampler), envs, TASK.id, settings(), tmp_path / "run", told={"seed": 7, "way": "x"})
     told = {"task_id": TASK.id, "strategy": "BestOfK", "seed": 7, "way": "x", "round": 0, "tokens": 0, "error": ""}
     turn = {"observation": TASK.prompt, "token_ids": [], "logprobs": [], "cut_short": False, "system": "Be brief."}
+    turn |= {"valid": True, "state": TASK.prompt}
     feedback = "'b' is wrong.\nRight: a"
     assert rows == [
         {

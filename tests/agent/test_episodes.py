@@ -257,10 +257,12 @@ def test_a_taught_journey_has_its_hindsight_in_front_and_the_right_answer(journe
     kinds = {
         "skill": Reprompt(peer="none", feedback="never", skill=True),
         "feedback": Reprompt(),
+        "feedback and attempt": Reprompt(attempt=True),
         "peer": Reprompt(),
+        "peer's transcript": Reprompt(transcript=True),
     }
-    for name, reprompt in kinds.items():
-        told = [(journey, journey.taught(reprompt, peer=name == "peer")) for journey in journeys[:200]]
+    for kind, reprompt in kinds.items():
+        told = [(journey, journey.taught(reprompt, peer="peer" in kind)) for journey in journeys[:200]]
         assert {example is None for journey, example in told} == {True, False}, "who never fails is not taught"
         for journey, example in told:
             assert (example is None) == (journey.failure is None)
@@ -268,12 +270,19 @@ def test_a_taught_journey_has_its_hindsight_in_front_and_the_right_answer(journe
                 continue
             messages, answer = example
             attempt = journey.failure
-            peer = journey.peer if name == "peer" else None
+            peer = journey.peer.text if "peer" in kind else None
             attempt = dataclasses.replace(attempt, feedback=Feedback(str(attempt.feedback), peer=peer))
             question = journey.turns[0].observation if journey.turns else journey.seen
-            assert messages[0]["content"] == hindsight(Group("t", (attempt,)), attempt, question, reprompt)
+            group = Group("t", (attempt, journey.peer) if peer else (attempt,))
+            assert messages[0]["content"] == hindsight(group, attempt, question, reprompt)
             assert messages[1:] == journey.plain()[0][1:]
             assert answer == journey.right
+
+
+def test_a_peer_has_succeeded_and_not_always_by_the_shortest_way(journeys: list[Journey]) -> None:
+    assert all(journey.peer.passed for journey in journeys)
+    in_vain = np.mean([": nothing." in journey.peer.transcript for journey in journeys])
+    assert 0.1 < in_vain < 0.9
 
 
 def test_who_knows_nothing_often_differs_from_who_knows(journeys: list[Journey]) -> None:

@@ -12,7 +12,7 @@ import torch
 from letters import Say
 
 from sdpo_agent import Conversation, Policy
-from sdpo_agent.options import Remote, Source, World, parse_settings
+from sdpo_agent.options import WARM, Remote, Source, World, parse_settings
 from sdpo_agent.server import Server
 from sdpo_envs import GroupEnv, SettingError
 
@@ -152,11 +152,12 @@ def test_what_it_reads_can_be_bounded_but_not_stretched(tmp_path: Path, lora_ran
         assert not policy.fits(Conversation("a"), expected - least + 2)
 
 
-def test_micro_is_the_policy_that_comes_with_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", WARM)
+def test_some_policies_come_with_the_package(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     saved = Policy.small(hidden=16, layers=1, heads=2, seed=3)
-    saved.save(tmp_path / "tasks" / "micro" / "policy")
+    saved.save(tmp_path / "tasks" / name / "policy")
     monkeypatch.setattr("sdpo_agent.options.bundled", tmp_path.joinpath)
-    policy = Source("micro").load(prompts(), 0)
+    policy = Source(name).load(prompts(), 0)
     weights = [next(iter(each.model.parameters())) for each in (policy, saved)]
     assert torch.equal(*weights)
 

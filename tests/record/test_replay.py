@@ -1,8 +1,10 @@
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import gymnasium
+import numpy as np
 import pytest
 from addition import ADDITION, BREAK_WALL, GUESSING, TASKS, Addition, AdditionGroup, Guessing, answer
 from gymnasium.wrappers import TimeLimit
@@ -55,12 +57,17 @@ def run(tmp_path: Path) -> Path:
 # What is the same
 
 
-def _knows_all(env: Any, slot: int, task_id: str) -> str:
-    """The oracle's action, garbage, or the oracle's of another task."""
+def _knows_all(env: Any, slot: int, task_id: str) -> Sequence[str]:
+    """What the oracle does, garbage, or what the oracle does at another task."""
     bare = env.unwrapped
     task = bare.find(task_id) if slot % 3 else bare.tasks[-1]
-    oracle = bare.oracle(task)
-    return HOSTILE_ACTIONS["garbage"] if slot % 4 == 3 or oracle is None else oracle
+    actions = bare.walkthrough(task)
+    return [HOSTILE_ACTIONS["garbage"]] if slot % 4 == 3 or actions is None else actions
+
+
+def _at(turn: int, actions: Sequence[str]) -> str:
+    """The action of a turn; the last one again where there are no more."""
+    return actions[min(turn, len(actions) - 1)]
 
 
 @pytest.mark.parametrize("env_id", ENVIRONMENTS)
@@ -71,9 +78,16 @@ def test_every_environment_judges_again_as_it_has_judged(tmp_path: Path, env_id:
     env = record(gymnasium.make(env_id), tmp_path, phase="test", resume=True)
     for seed in (0, 2):
         _, infos = groups.reset(seed=seed)
-        groups.step([_knows_all(envs.envs[0], slot, task_id) for slot, task_id in enumerate(infos["task_id"])])
+        known = [_knows_all(envs.envs[0], slot, task_id) for slot, task_id in enumerate(infos["task_id"])]
+        ended, turn = np.zeros(8, dtype=bool), 0
+        while not ended.all():
+            *_, terminated, truncated, _ = groups.step([_at(turn, actions) for actions in known])
+            ended, turn = ended | terminated | truncated, turn + 1
         _, info = env.reset(seed=seed)
-        env.step(_knows_all(env, seed, info["task_id"]))
+        actions, over, turn = _knows_all(env, seed, info["task_id"]), False, 0
+        while not over:
+            *_, terminated, truncated, _ = env.step(_at(turn, actions))
+            over, turn = terminated or truncated, turn + 1
     groups.close()
     env.close()
     assert replay(tmp_path) == []
