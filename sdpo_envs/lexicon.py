@@ -1,4 +1,4 @@
-"""Worlds in which words mean what no text says: the common part of MicroCode and MicroTool.
+"""Worlds in which words mean what no text says: what the three Micro worlds have in common.
 
 A word has several readings, the likeliest first. A world has settled on one reading of each word, as a code base has on
 its conventions. Who knows the lexicon can guess; who tries and reads why it failed can know.

@@ -5,7 +5,6 @@ of four places, the likeliest first; a house has settled on one for each. There 
 the house, and one more. So a policy that knows houses searches in vain, and one that learns this house does not.
 """
 
-import copy
 import functools
 import zlib
 from collections.abc import Mapping, Sequence
@@ -17,10 +16,11 @@ from sdpo_envs.env import natural
 from sdpo_envs.errors import choose
 from sdpo_envs.feedback import LIMIT, excerpt
 from sdpo_envs.lexicon import PRIOR, TELLING, Lexicon, Request, requests
-from sdpo_envs.turns import Prompt, Seen, TurnsEnv
+from sdpo_envs.turns import Move, Prompt, Seen, TurnsEnv
 from sdpo_envs.vector import GroupEnv
 
 PROMPT = "Fetch: {things}"
+_LONGEST = 100
 OPEN = ("shelf", "desk", "bench", "rack", "table", "sill", "hook", "mat")
 """Places where what is kept is seen at once."""
 CLOSED = ("drawer", "chest", "locker", "case", "trunk", "cupboard")
@@ -108,8 +108,12 @@ class MicroHouse(TurnsEnv):
         return self._house.guess(rng, known)
 
     def secrets(self, task: Task) -> Sequence[str]:
-        """Return where this house keeps the things."""
-        return [_kept(task.answer)]
+        """Return where this house keeps each of the things."""
+        return _kept(task.answer)
+
+    def read(self, action: str) -> Move:
+        """Read a command, of which no more is repeated than a command can have."""
+        return Move(action.strip()[:_LONGEST])
 
     def open(self, task: Task) -> Seen:
         """Stand at the door of the house."""
@@ -119,7 +123,6 @@ class MicroHouse(TurnsEnv):
 
     def act(self, command: str) -> Seen | Verdict:
         """Do what the command says."""
-        self._house = copy.deepcopy(self._house)  # an action that broke may be tried again
         said, finding = self._house.do(command)
         if not self._house.missing:
             return Verdict(Outcome.PASSED, 1.0)
@@ -129,7 +132,7 @@ class MicroHouse(TurnsEnv):
         """Tell what is missing, and where it was looked for."""
         missing = self._house.missing
         told = missing[:1] if self.feedback == "first" else missing
-        answer = {"Kept": _kept(self.task.answer)}
+        answer = {"Kept": ", ".join(_kept(self.task.answer))}
         return Verdict(
             Outcome.WRONG,
             0.0,
@@ -230,8 +233,8 @@ def _places(request: Request) -> dict[str, str]:
     return {thing: LEXICON[thing][place] for thing, place in zip(request.words, request.readings, strict=True)}
 
 
-def _kept(request: Request) -> str:
-    return ", ".join(f"{thing}: {place}" for thing, place in _places(request).items())
+def _kept(request: Request) -> list[str]:
+    return [f"{thing}: {place}" for thing, place in _places(request).items()]
 
 
 def _skill(request: Request, rng: np.random.Generator) -> str:

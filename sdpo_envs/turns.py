@@ -8,7 +8,7 @@ quote. With ``prompt="new"`` an observation is only what the last command led to
 import re
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from sdpo_envs.core import Feedback, Finding, Outcome, Task, Verdict
@@ -152,6 +152,8 @@ class TurnsEnv(FeedbackEnv):
             self.seen = reply
             reply = self.run_out() if len(self.past) == self.turns else reply
         if isinstance(reply, Verdict):
+            if not reply.passed:
+                reply = replace(reply, findings=(*move.faults, *reply.findings))
             observation, reward, terminated, truncated, info = self.conclude(reply)
         else:
             feedback = self._feedback((*move.faults, *reply.findings))

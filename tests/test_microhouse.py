@@ -45,11 +45,32 @@ def test_who_knows_the_house_fetches_everything(split: str) -> None:
 
 
 def test_what_is_shut_away_is_seen_when_it_is_opened() -> None:
-    env = next(each for each in (fetching("spoon"), fetching("knife"), fetching("pan")) if each)
-    (thing, place), *_ = kept(env).items()
-    assert env.step(f"go {place}")[4]["seen"] == (
-        f"The {place}: {thing}." if place in OPEN else f"The {place} is closed."
-    )
+    env = MicroHouse(2, spare=9)
+    shut_away = 0
+    for task in env.tasks[:20]:
+        env.reset(options={"task_id": task.id})
+        thing, place = next(iter(kept(env).items()))
+        *_, info = env.step(f"go {place}")
+        if place in CLOSED:
+            shut_away += 1
+            assert info["seen"] == f"The {place} is closed."
+            *_, info = env.step(f"open {place}")
+        assert info["seen"].startswith(f"The {place}: ")
+        assert thing in info["seen"]
+    assert 0 < shut_away < 20
+
+
+def test_of_a_very_long_command_no_more_is_repeated_than_a_command_can_have() -> None:
+    env = MicroHouse(2, spare=9)
+    env.reset(seed=0)
+    observation, *_ = env.step("go " + "x" * 100_000)
+    assert len(observation) < 500
+
+
+def test_each_place_is_a_secret_of_its_own() -> None:
+    env = MicroHouse(2)
+    env.reset(seed=0)
+    assert env.secrets(env.task) == [f"{thing}: {place}" for thing, place in kept(env).items()]
 
 
 @pytest.mark.parametrize(

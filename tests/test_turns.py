@@ -109,6 +109,16 @@ def test_an_action_without_the_form_is_done_and_said_to_be_at_fault() -> None:
     assert (info["seen"], info["commands"]) == ("You stand at door 1.", ("right",))
 
 
+def test_the_last_action_s_faults_are_told_too_but_not_of_a_success() -> None:
+    (*_, last) = played(*["go left"] * 4, form="tagged")
+    assert last[4]["valid"] is False
+    first, then = str(last[4]["feedback"]).split("\n\n")
+    assert first.startswith("No command stands between <action> and </action>.")
+    assert then == "After 4 turns you stand at door 0."
+    (*_, last) = played("right", "right", form="tagged")
+    assert (last[4]["valid"], last[4]["feedback"]) == (False, Feedback())
+
+
 @pytest.mark.parametrize(
     ("action", "command", "faults"),
     [
