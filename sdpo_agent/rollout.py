@@ -67,14 +67,8 @@ def collect(
     skills = infos.get("skill", [""] * envs.num_envs)
     begun = zip(infos["task_id"], infos["system"], skills, observations, infos.get("seen", observations), strict=True)
     episodes = [_Episode(*each) for each in begun]
-    while running := [slot for slot, episode in enumerate(episodes) if episode.running]:
-        asked = {slot: episodes[slot].asked(history) for slot in running if not episodes[slot].full}
-        if ask is not None:
-            asked = {slot: ask(slot, each) for slot, each in asked.items()}
-        for slot in [slot for slot in asked if history == "conversation" and episodes[slot].turns]:
-            if not sampler.fits(asked[slot], max_tokens):
-                episodes[slot].full = True
-                del asked[slot]
+    while any(episode.running for episode in episodes):
+        asked = _asked(episodes, sampler, max_tokens, history, ask)
         draws = [
             _seed(seeds[slot // envs.group_size], slot % envs.group_size, len(episodes[slot].turns)) for slot in asked
         ]
@@ -91,6 +85,24 @@ def collect(
     attempts = [episode.attempt(history) for episode in episodes]
     starts = range(0, envs.num_envs, envs.group_size)
     return [Group(attempts[start].task_id, tuple(attempts[start : start + envs.group_size])) for start in starts]
+
+
+def _asked(
+    episodes: Sequence["_Episode"],
+    sampler: Sampler,
+    max_tokens: int,
+    history: History,
+    ask: Callable[[int, Conversation], Conversation] | None,
+) -> dict[int, Conversation]:
+    """Return what is read in each slot that is to write; a conversation without room for that is full from now on."""
+    asked = {}
+    for slot, episode in enumerate(episodes):
+        if episode.running and not episode.full:
+            reads = episode.asked(history) if ask is None else ask(slot, episode.asked(history))
+            episode.full = history == "conversation" and episode.turns != () and not sampler.fits(reads, max_tokens)
+            if not episode.full:
+                asked[slot] = reads
+    return asked
 
 
 _SAID = ("verdict", "feedback", "error", "valid", "seen")

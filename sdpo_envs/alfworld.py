@@ -7,7 +7,6 @@ and nothing is paid for less. Where the game says "Nothing happens." the feedbac
 import functools
 import os
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, get_args
@@ -17,10 +16,9 @@ from sdpo_envs.core import Finding, Outcome, Task, Verdict
 from sdpo_envs.env import natural
 from sdpo_envs.errors import choose
 from sdpo_envs.feedback import LIMIT
-from sdpo_envs.files import bundled
 from sdpo_envs.household import Household, progress, refusal
 from sdpo_envs.textengine import Answer, Fact, Logic, shared_engine
-from sdpo_envs.turns import Form, Move, Prompt, Seen, TurnsEnv, between_tags, recalled
+from sdpo_envs.turns import Form, Move, Prompt, Seen, TurnsEnv, between_tags, recalled, skill
 from sdpo_envs.vector import GroupEnv
 
 _FIRST = """
@@ -226,14 +224,13 @@ _WRITTEN: Mapping[Form, str] = {
 }
 
 
-@functools.cache
-def skill(task_type: str) -> str:
-    """Return what is known about all tasks, and about those of this type, for a teacher to read."""
-    told = tomllib.loads(bundled("tasks", "alfworld", "skills.toml").read_text("utf-8"))
-    return f"{told['all']}{told['task_type'][task_type]}".strip()
-
-
 def _task(game: Game) -> Task:
-    kinds = {"thing": game.goal.thing, "place": game.goal.place or game.goal.lamp}
-    meta = {"task_type": game.goal.task_type, "goal": game.told, **kinds, "skill": skill(game.goal.task_type)}
+    goal = game.goal
+    meta = {
+        "task_type": goal.task_type,
+        "goal": game.told,
+        "thing": goal.thing,
+        "place": goal.place or goal.lamp,
+        "skill": skill("alfworld", goal.task_type),
+    }
     return Task(game.name, f"Your task is to: {game.told}.", game, meta=meta)

@@ -9,7 +9,6 @@ that is read, and only its first answer. Sub-string match, which a list of many 
 
 import functools
 import re
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from sdpo_envs.feedback import LIMIT
 from sdpo_envs.files import bundled
 from sdpo_envs.passages import Passage, Retriever, open_corpus
 from sdpo_envs.tasks import Record, load_records, load_tasks, source_path
-from sdpo_envs.turns import Move, Past, Prompt, Seen, TurnsEnv
+from sdpo_envs.turns import Move, Past, Prompt, Seen, TurnsEnv, skill
 from sdpo_envs.vector import GroupEnv
 
 Split = Literal["train", "dev", "test"]
@@ -221,13 +220,6 @@ SearchQAGroup = functools.partial(GroupEnv, SearchQA)
 """Groups of attempts at one question; see `GroupEnv`."""
 
 
-@functools.cache
-def skill(hops: int) -> str:
-    """Return what is known about all tasks, and about those of one hop, or of more, for a teacher to read."""
-    told = tomllib.loads(bundled("tasks", "searchqa", "skills.toml").read_text("utf-8"))
-    return f"{told['all']}{told['hops'].get(str(min(hops, 2)), '')}".strip()
-
-
 def projected(action: str) -> Move:
     """Read the first search of an action, or else its first answer, as verl-agent does.
 
@@ -379,4 +371,4 @@ def _task(record: Record) -> Task:
         tuple(map(str, searches)) if isinstance(searches, list) else (),
     )
     known = {"hops": hops} if isinstance(hops, int) and hops > 0 else {}
-    return Task(task_id, prompt, key, meta={**known, "skill": skill(known.get("hops", 0))})
+    return Task(task_id, prompt, key, meta={**known, "skill": skill("searchqa", str(min(known.get("hops", 0), 2)))})

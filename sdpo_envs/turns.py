@@ -5,7 +5,9 @@ turns, what is seen now and what may be done, as verl-agent renders it (arXiv 25
 quote. With ``prompt="new"`` an observation is only what the last command led to, for a conversation that grows.
 """
 
+import functools
 import re
+import tomllib
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +17,7 @@ from sdpo_envs.core import Feedback, Finding, Outcome, Task, Verdict
 from sdpo_envs.env import FeedbackEnv, Step, natural
 from sdpo_envs.errors import SettingError, choose
 from sdpo_envs.feedback import LIMIT, explain
+from sdpo_envs.files import bundled
 
 Prompt = Literal["complete", "new"]
 Form = Literal["thought", "tagged", "bare"]
@@ -198,6 +201,16 @@ def between_tags(action: str, *, form: Form, last: int) -> Move:
     if re.search("[\u4e00-\u9fff]", action):
         faults.append(Finding("The action holds a Chinese character."))
     return Move(command, tuple(faults))
+
+
+@functools.cache
+def skill(family: str, kind: str) -> str:
+    """Return what is known about all tasks of a family, and about those of a kind, for a teacher to read.
+
+    That is written in ``tasks/FAMILY/skills.toml``; of a kind that does not stand there no more is known.
+    """
+    told = tomllib.loads(bundled("tasks", family, "skills.toml").read_text("utf-8"))
+    return f"{told['all']}{told['kinds'].get(kind, '')}".strip()
 
 
 def recalled(past: Sequence[Past], history: int) -> str:

@@ -6,7 +6,6 @@ pays 10 for a reward of 1 and nothing below; here a purchase that fits in part e
 
 import functools
 import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -32,7 +31,7 @@ from sdpo_envs.storefront import (
     signs,
     texts,
 )
-from sdpo_envs.turns import Form, Move, Prompt, Seen, TurnsEnv, between_tags, recalled
+from sdpo_envs.turns import Form, Move, Prompt, Seen, TurnsEnv, between_tags, recalled, skill
 from sdpo_envs.vector import GroupEnv
 
 Split = Literal["train", "test"]
@@ -277,13 +276,6 @@ WebShopGroup = functools.partial(GroupEnv, WebShop)
 """Groups of attempts at one task; see `GroupEnv`."""
 
 
-@functools.cache
-def skill(category: str) -> str:
-    """Return what is known about all tasks, and about those of `category` if anything is, for a teacher to read."""
-    told = tomllib.loads(bundled("tasks", "webshop", "skills.toml").read_text("utf-8"))
-    return f"{told['all']}{told['category'].get(category, '')}".strip()
-
-
 def judge(product: Product, chosen: Mapping[str, str], goal: Goal, nouns: Nouns) -> Verdict:
     """Judge a purchase: its reward is WebShop's, and it has passed where that is 1.
 
@@ -359,7 +351,7 @@ def _tasks(goals: Sequence[Goal], split: Split) -> list[Task]:
             f"webshop/{number}",
             goals[number].instruction,
             goals[number],
-            meta={"category": goals[number].category, "skill": skill(goals[number].category)},
+            meta={"category": goals[number].category, "skill": skill("webshop", goals[number].category)},
         )
         for number in numbers
     ]

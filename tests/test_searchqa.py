@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from sdpo_envs import Feedback, GroupEnv, Outcome, RecordError, SettingError, Task, Verdict, check_env, explain
 from sdpo_envs.errors import InfrastructureError, MissingExtra
 from sdpo_envs.passages import Passage
-from sdpo_envs.searchqa import INVALID, AnswerKey, SearchQA, information, judge, projected, skill
+from sdpo_envs.searchqa import INVALID, AnswerKey, SearchQA, information, judge, projected
+from sdpo_envs.turns import skill
 
 DATA = Path(__file__).parents[1] / "../shared/data/search_qa"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="skips questions and passages of others: not beside this")
@@ -452,8 +453,9 @@ def test_questions_become_tasks_that_keep_their_answer_to_themselves(tmp_path: P
     env = env_of(tmp_path)
     assert env.task_ids == ("searchqa/0", "searchqa/1")
     assert [task.meta.get("hops") for task in env.tasks] == [None, 2]
-    assert env.tasks[0].meta == {"skill": skill(0)}
-    assert env.tasks[1].meta["skill"] == skill(2) == env.reset(options={"task_id": "searchqa/1"})[1]["skill"]
+    assert env.tasks[0].meta == {"skill": skill("searchqa", "0")}
+    _, info = env.reset(options={"task_id": "searchqa/1"})
+    assert env.tasks[1].meta["skill"] == skill("searchqa", "2") == info["skill"]
     assert env.secrets(env.tasks[0]) == ["Mount Karrow", "Karrow"]
     assert "Karrow" not in repr(env.tasks)
     assert env.walkthrough(env.tasks[0]) == [env.oracle(env.tasks[0])]
@@ -491,14 +493,14 @@ def test_a_row_of_another_form_is_an_error_that_names_its_place(
 
 def test_metadata_of_others_are_not_shown(tmp_path: Path) -> None:
     env = env_of(tmp_path, ROWS[0] | {"metadata": {"obj": "Karrow", "hops": "many"}}, ROWS[1] | {"metadata": "Karrow"})
-    assert [task.meta for task in env.tasks] == [{"skill": skill(0)}] * 2
+    assert [task.meta for task in env.tasks] == [{"skill": skill("searchqa", "0")}] * 2
 
 
 def test_a_skill_is_told_by_the_number_of_hops() -> None:
-    texts = [skill(hops) for hops in (0, 1, 2)]
+    texts = [skill("searchqa", hops) for hops in "012"]
     assert [text.count("\n") for text in texts] == [4, 5, 5]
     assert all(text.startswith(texts[0]) for text in texts)
-    assert texts[1] != texts[2] == skill(4)
+    assert texts[1] != texts[2]
 
 
 def test_questions_of_yours_need_a_corpus(tmp_path: Path) -> None:

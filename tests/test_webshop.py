@@ -18,7 +18,8 @@ from sdpo_envs import Feedback, GroupEnv, MissingExtra, MultiAttempt, Outcome, R
 from sdpo_envs.check import HOSTILE_ACTIONS
 from sdpo_envs.shop import Goal, Product
 from sdpo_envs.shopreward import plain_nouns
-from sdpo_envs.webshop import LONGEST_PROMPT, WebShop, judge, skill
+from sdpo_envs.turns import skill
+from sdpo_envs.webshop import LONGEST_PROMPT, WebShop, judge
 
 DATA = Path(__file__).parents[1] / "../shared/data/webshop"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="skips WebShop's products: they are not beside this")
@@ -238,15 +239,15 @@ def test_the_first_prompt_is_the_published_one(folder: Path) -> None:
     observation, info = env.reset(options={"task_id": red_and_small(env)})
     assert observation == FIRST.format(task=env.task.prompt)
     assert (info["seen"], info["nouns"], info["system"]) == ("'Search'", "words", "")
-    assert info["skill"] == env.task.meta["skill"] == skill("fashion")
+    assert info["skill"] == env.task.meta["skill"] == skill("webshop", "fashion")
 
 
 def test_a_skill_is_found_by_the_exact_category_and_else_is_the_general_one() -> None:
-    general = skill("toys")
-    known = [skill(category) for category in ("beauty", "electronics", "fashion", "garden", "grocery")]
+    general = skill("webshop", "toys")
+    known = [skill("webshop", category) for category in ("beauty", "electronics", "fashion", "garden", "grocery")]
     assert len({*known}) == 5
     assert all(text.startswith(f"{general}\n6. ") for text in known)
-    assert skill("Fashion") == skill("men's fashion") == skill("") == general
+    assert skill("webshop", "Fashion") == skill("webshop", "men's fashion") == skill("webshop", "") == general
 
 
 def test_a_later_prompt_holds_the_last_turns(folder: Path) -> None:

@@ -290,7 +290,7 @@ def test_silence_is_no_turn_and_says_nothing_of_the_last_one() -> None:
     (group,) = play(GroupEnv(Strict, 1, 1), Short(lambda conversation, seed: "left", 1), history="conversation")
     (lost,) = group.attempts
     assert [(turn.action, turn.valid) for turn in lost.turns] == [("left", True)] * 2
-    assert (lost.reward, lost.passed, str(lost.feedback)) == (0.0, False, "Wrong answer.")
+    assert (lost.reward, lost.passed, str(lost.feedback)) == (0.0, False, "Say something.")
 
 
 def test_a_conversation_that_fills_the_model_can_be_read_again(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,9 +72,9 @@ def test_things_lie_where_such_things_may_lie(room: dict[str, Any]) -> None:
 
 def test_a_teacher_is_told_something_of_each_type_and_nothing_of_a_game() -> None:
     told = tomllib.loads((FOLDER / "skills.toml").read_text("utf-8"))
-    assert list(told["task_type"]) == list(TASK_TYPES)
-    assert len({*told["task_type"].values()}) == len(TASK_TYPES)
-    assert not re.search(r"[a-z] \d", told["all"] + "".join(told["task_type"].values())), "no thing of a game is named"
+    assert list(told["kinds"]) == list(TASK_TYPES)
+    assert len({*told["kinds"].values()}) == len(TASK_TYPES)
+    assert not re.search(r"[a-z] \d", told["all"] + "".join(told["kinds"].values())), "no thing of a game is named"
 
 
 def test_no_name_is_of_alfreds_own_scenes() -> None:

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from sdpo_envs.webshop import WebShop, skill
+from sdpo_envs.turns import skill
+from sdpo_envs.webshop import WebShop
 
 FOLDER = Path(__file__).parents[2] / "tasks" / "webshop"
 ITEMS: list[dict[str, Any]] = json.loads((FOLDER / "items_shuffle.json").read_text("utf-8"))
@@ -107,7 +108,7 @@ def test_no_other_product_of_its_kind_has_all_that_most_instructions_ask_for() -
 
 def test_every_category_has_its_skill_and_none_names_a_product() -> None:
     kinds = {path.stem: tomllib.loads(path.read_text("utf-8")) for path in (FOLDER / "kinds").glob("*.toml")}
-    assert set(tomllib.loads((FOLDER / "skills.toml").read_text("utf-8"))["category"]) == set(kinds)
+    assert set(tomllib.loads((FOLDER / "skills.toml").read_text("utf-8"))["kinds"]) == set(kinds)
     for category, told in kinds.items():
         words = [*told["brands"], *told["attributes"]]
         for kind in told["kinds"]:
@@ -116,10 +117,10 @@ def test_every_category_has_its_skill_and_none_names_a_product() -> None:
                 *kind["styles"],
                 *(value for values in kind["options"].values() for value in values),
             ]
-        said = skill(category).lower()
+        said = skill("webshop", category).lower()
         assert [word for word in words if re.search(rf"\b{re.escape(word.lower())}\b(?!\.)", said)] == []
     for task in (task for env in SPLITS.values() for task in env.tasks):
-        assert task.meta["skill"] == skill(task.meta["category"])
+        assert task.meta["skill"] == skill("webshop", task.meta["category"])
 
 
 def test_what_the_page_shows_is_what_happens() -> None:
