@@ -47,7 +47,7 @@ def _pace(learning_rate: str, minibatches: int, *more: str) -> str:
     return " ".join((f"--learning-rate {learning_rate} --minibatches {minibatches}", *more))
 
 
-_AGENT = "--warmup-steps 0 --gradient.credit.invalid-penalty 0.1"
+_AGENT = "--warmup-steps 0"
 _PACES = (_pace("3e-4", 2), _pace("3e-4", 4, _FALLING), _pace("6e-4", 4, _FALLING), _pace("6e-4", 4, _FALLING, _WIDE))
 
 

@@ -61,7 +61,7 @@ def make_algorithm(policy: Policy, settings: Settings) -> Algorithm:
 _RICH = SDPOSettings(alpha=1.0, top_k=20, teacher_rate=0.01)
 _SLOW = TrainSettings(learning_rate=1e-6)
 _TWO_SIDED = PolicyGradient(clip_high=0.2, dual_clip=None)
-_OVER_TURNS = PolicyGradient(scale="std", clip_high=0.2, credit=Credit(invalid_penalty=0.1, over="turns"))
+_OVER_TURNS = PolicyGradient(scale="std", clip_high=0.2, credit=Credit(invalid_penalty=0.01, over="turns"))
 _AGENT = replace(_SLOW, max_tokens=512)
 
 PRESETS: Mapping[str, Preset] = {
