@@ -44,7 +44,7 @@ def test_families_hold_each_script_once_and_share_what_they_say(prompts: list[li
         assert len({script.token_ids[:shared] for script in members}) == 1
         contexts = [min(script.written, default=len(script.token_ids)) for script in members]
         assert shared == 0 or (shared < min(contexts) and len(members) > 1)
-        assert shared == 0 or 2 * shared >= max(contexts[1:])
+        assert shared == 0 or 2 * shared >= contexts[-1], "who joined last shares half of what it reads"
 
 
 def test_attempts_at_one_prompt_are_a_family_and_loners_are_read_together() -> None:
