@@ -22,7 +22,7 @@ class Turn:
         cut_short: Whether the token limit came before an end token.
         system: The system prompt, ``""`` for none.
         valid: Whether the action had the form that was asked for, where the environment says so.
-        state: What the world showed, where the environment says it apart from the prompt around it.
+        state: What the world showed, without the prompt around it where the environment tells them apart.
     """
 
     observation: str

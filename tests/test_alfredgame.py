@@ -21,7 +21,7 @@ from sdpo_envs.textworker import GOAL
 
 needs_alfworld = pytest.mark.skipif(importlib.util.find_spec("alfworld") is None, reason="needs the extra alfworld")
 DATA = Path(__file__).parents[1] / "../shared/data/alfworld/games_train.tar.xz"
-needs_data = pytest.mark.skipif(not DATA.is_file(), reason="skips ALFWorld's own games: not beside this")
+needs_data = pytest.mark.skipif(not DATA.is_file(), reason="needs shared/data/alfworld/games_train.tar.xz")
 
 PLACE = (
     "(define (problem p) (:goal (and (exists (?r - receptacle) (exists (?o - object) (and {} (inReceptacle ?o ?r))))))"

@@ -24,7 +24,7 @@ needs_alfworld = pytest.mark.skipif(importlib.util.find_spec("alfworld") is None
 pytestmark = needs_alfworld
 
 DATA = Path(__file__).parents[1] / "../shared/data/alfworld/games_train.tar.xz"
-needs_data = pytest.mark.skipif(not DATA.is_file(), reason="skips ALFWorld's own games: not beside this")
+needs_data = pytest.mark.skipif(not DATA.is_file(), reason="needs shared/data/alfworld/games_train.tar.xz")
 WORKERS = 1
 SPOON = "pick_clean_then_place_in_recep-Spoon-Drawer/galley-kitchen-10"
 FORMS = [
