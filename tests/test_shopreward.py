@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -135,22 +136,20 @@ def test_words_that_stand_in_for_nouns(title: str, nouns: list[str]) -> None:
     assert plain_nouns(title) == nouns
 
 
-def test_spacy_is_taken_where_its_model_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(sys.modules, "spacy", None) if "spacy" in sys.modules else None
-    for module in ("spacy", SPACY_MODEL):
-        (tmp_path / module).mkdir()
-    (tmp_path / SPACY_MODEL / "__init__.py").touch()
-    (tmp_path / "spacy" / "__init__.py").write_text(
-        "from types import SimpleNamespace as T\n"
-        "def load(name):\n"
-        "    return lambda text: [T(text=word, pos_='NOUN' if word.istitle() else 'ADJ') for word in text.split()]\n"
-    )
+def test_spacy_is_taken_where_its_model_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    monkeypatch.setitem(sys.modules, "spacy", SimpleNamespace(load=capitals))  # and out again: others look for it too
+    shopreward._tagger.cache_clear()
     name, nouns = noun_finder("auto")
     assert (name, nouns("red Shirt of Wool")) == ("spacy", ["shirt", "wool"])
     assert noun_finder("spacy")[0] == "spacy"
     assert noun_finder("words") == ("words", plain_nouns)
     shopreward._tagger.cache_clear()
+
+
+def capitals(name: str) -> Callable[[str], list[SimpleNamespace]]:
+    """A tagger, as spaCy's ``load`` gives it, to which what begins with a capital is a noun."""
+    return lambda text: [SimpleNamespace(text=word, pos_="NOUN" if word.istitle() else "ADJ") for word in text.split()]
 
 
 def test_a_model_that_cannot_be_loaded_is_known_before_anything_is_bought(monkeypatch: pytest.MonkeyPatch) -> None:
