@@ -297,7 +297,7 @@ def _go_back(policy: Policy, weights: Sequence[Tensor]) -> None:
         mine.copy_(before)
 
 
-def parse(arguments: Sequence[str]) -> Train | Discover | Probe | WarmStart | Bench:
+def parse(arguments: Sequence[str], *, prog: str = "python -m sdpo_agent") -> Train | Discover | Probe | WarmStart | Bench:
     """Read a command line; one that is not understood ends the program, as its settings may do by a SettingError."""
     choices = {name: _from_preset(name, preset) for name, preset in PRESETS.items()}
     about = {name: preset.about for name, preset in PRESETS.items()}
@@ -310,7 +310,7 @@ def parse(arguments: Sequence[str]) -> Train | Discover | Probe | WarmStart | Be
         | Annotated[Bench, tyro.conf.subcommand("bench")]
     )
     omit = (tyro.conf.OmitSubcommandPrefixes,)
-    command: Any = tyro.cli(commands, args=arguments, prog="python -m sdpo_agent", config=omit)
+    command: Any = tyro.cli(commands, args=arguments, prog=prog, config=omit)
     return command  # type: ignore[no-any-return]
 
 
