@@ -5,7 +5,7 @@ BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help demo test check benchmark clean
+.PHONY: help demo test check benchmark docs clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -27,8 +27,11 @@ benchmark: .venv/ready ## print how fast environments step, programs are judged,
 	@$(BIN)/python benchmarks/distillation.py
 	@$(BIN)/python benchmarks/training.py
 
+docs: .venv/ready ## build the site into site/; a link that leads nowhere is an error
+	@$(BIN)/mkdocs build --quiet
+
 clean: ## remove the virtual environment and what the tools left
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build
+	rm -rf .venv site .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build
 
 .venv/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'

@@ -331,11 +331,3 @@ def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sdpo_envs.alfworld.shipped", missing)
     with pytest.raises(MissingExtra):
         made()
-
-
-def test_the_page_about_environments_shows_what_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    page = (Path(__file__).parents[1] / "docs" / "environments.md").read_text(encoding="utf-8")
-    section = page.partition("## sdpo/ALFWorld-v0")[2].partition("\n## ")[0]
-    ((code, printed),) = re.findall(r"^```python\n(.*?)^```\n\n```text\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
-    exec(code, {})
-    assert capsys.readouterr().out == printed

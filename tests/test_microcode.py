@@ -8,7 +8,6 @@ import math
 import pickle
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -466,12 +465,3 @@ def test_it_is_made_by_its_id_and_runs_behind_a_real_wall(feedback: str) -> None
     assert (reward, info["feedback"].text) == (0.0, "NameError: name 'f' is not defined")
     assert info["verdict"].findings == (Finding("NameError: name 'f' is not defined"),)
     env.close()
-
-
-def test_the_page_about_environments_shows_what_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    wall()
-    page = (Path(__file__).parents[1] / "docs" / "environments.md").read_text(encoding="utf-8")
-    section = page.partition("## sdpo/MicroCode-v0")[2].partition("\n## ")[0]
-    ((code, printed),) = re.findall(r"^```python\n(.*?)^```\n\n```text\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
-    exec(code, {})
-    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == printed.splitlines()

@@ -95,7 +95,7 @@ def test_the_map_names_every_folder_that_is_there() -> None:
         assert (Path(__file__).parents[1] / line.split()[0]).is_dir(), line
 
 
-DOCS = sorted((Path(__file__).parents[1] / "docs").glob("*.md"))
+DOCS = sorted((Path(__file__).parents[1] / "docs").rglob("*.md"))
 SNIPPETS = [snippet for page in DOCS for snippet in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S)]
 
 
@@ -136,7 +136,7 @@ def test_the_page_about_security_names_attacks_and_tests_that_there_are() -> Non
     assert [name for name in named if name not in attacks and f"def {name}(" not in sources] == []
 
 
-@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.stem)
 def test_the_docs_lead_somewhere(page: Path) -> None:
     for target, _, heading in re.findall(r"\]\(([^)#]*)(#([^)]*))?\)", page.read_text()):
         assert target.startswith("http") or (page.parent / target).exists()

@@ -532,14 +532,6 @@ def test_a_corpus_by_path_goes_through_json(tmp_path: Path) -> None:
     assert check_env("sdpo/SearchQA-v0", source=str(questions), corpus=str(file)) == []
 
 
-def test_the_page_about_environments_shows_what_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    page = (Path(__file__).parents[1] / "docs" / "environments.md").read_text(encoding="utf-8")
-    section = page.partition("## sdpo/SearchQA-v0")[2].partition("\n## ")[0]
-    ((code, printed),) = re.findall(r"^```python\n(.*?)^```\n\n```text\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
-    exec(code, {})
-    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == printed.splitlines()
-
-
 # The data of others
 
 CORPUS = "corpus/wiki18_passages.jsonl.gz"

@@ -1,8 +1,6 @@
 """The bundled shop: built from its source, varied, and every goal can be met, though not by buying the first thing."""
 
-import contextlib
 import importlib.util
-import io
 import json
 import re
 import tomllib
@@ -121,12 +119,3 @@ def test_every_category_has_its_skill_and_none_names_a_product() -> None:
         assert [word for word in words if re.search(rf"\b{re.escape(word.lower())}\b(?!\.)", said)] == []
     for task in (task for env in SPLITS.values() for task in env.tasks):
         assert task.meta["skill"] == skill("webshop", task.meta["category"])
-
-
-def test_what_the_page_shows_is_what_happens() -> None:
-    page = (FOLDER.parents[1] / "docs" / "environments.md").read_text("utf-8")
-    section = page.partition("## sdpo/WebShop-v0")[2].partition("\n## ")[0]
-    ((code, shown),) = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", section, re.DOTALL)
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
-        exec(code, {})
-    assert re.sub(" +$", "", printed.getvalue(), flags=re.MULTILINE) == shown
