@@ -35,17 +35,24 @@ FAMILIES = (
 )
 """They import everything above, and never one another."""
 APART = {
+    "adapters": {"core", "env", "errors", "feedback", "parsing", "record", "spaces", "tasks", "turns", "vector"},
     "registry": set[str](),
     "check": {"core", "errors", "env"},
     "record": {"core", "errors", "env", "tasks", "vector"},
     "bench": {"env", "errors", "record"},
-    "cli": {"bench", "check", "core", "env", "errors", "feedback", "files", "record", "registry", "sandbox", "turns"},
+    "cli": {"adapters", "bench", "check", "core", "env", "errors", "feedback", "files", "record", "registry", "sandbox", "turns"},
 }
 """What stands beside the rows, and what of them it may import. Families are reached by `gymnasium.make`."""
 LIBRARIES = {"gymnasium", "numpy"}
 WITH_LIBRARIES = {"lexicon", "retrieval", *ROWS[-1], *FAMILIES, *APART}
 """What may import `LIBRARIES`; all else keeps to the standard library. Extras are imported by `errors.require`."""
-OWN_LIBRARIES = {"cli": {"rich", "tyro"}}
+OWN_LIBRARIES = {
+    "adapters": {
+        *("datasets", "fastapi", "httpx", "openai", "openenv", "pydantic", "reasoning_gym", "torch", "transformers"),
+        *("trl", "uvicorn", "verifiers", "verl", "websockets"),
+    },
+    "cli": {"rich", "tyro"},
+}
 """What a place imports that nobody imports unless they have these."""
 
 FORBIDDEN_NAMES = {"util", "utils", "helper", "helpers", "common", "misc", "base", "manager", "handler"}
