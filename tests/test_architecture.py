@@ -40,7 +40,20 @@ APART = {
     "check": {"core", "errors", "env"},
     "record": {"core", "errors", "env", "tasks", "vector"},
     "bench": {"env", "errors", "record"},
-    "cli": {"adapters", "bench", "check", "core", "env", "errors", "feedback", "files", "record", "registry", "sandbox", "turns"},
+    "cli": {
+        "adapters",
+        "bench",
+        "check",
+        "core",
+        "env",
+        "errors",
+        "feedback",
+        "files",
+        "record",
+        "registry",
+        "sandbox",
+        "turns",
+    },
 }
 """What stands beside the rows, and what of them it may import. Families are reached by `gymnasium.make`."""
 LIBRARIES = {"gymnasium", "numpy"}
