@@ -1,7 +1,7 @@
 """On-policy self-distillation beside rewards: the reverse KL to the teacher, seen through the sampled tokens.
 
 That is what SDAR's comparison calls GRPO+OPSD. What its scripts run is another thing, SDAR with a gate that is always a
-half (`sdpo_agent.sdar`, ``beta=0``); docs/sdar.md has both. With ``policy_weight=0`` there are no rewards.
+half (`sdpo_agent.sdar`, ``beta=0``); docs/opsd.md has both. With ``policy_weight=0`` there are no rewards.
 """
 
 from dataclasses import dataclass

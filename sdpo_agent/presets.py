@@ -1,7 +1,7 @@
 """Algorithms by name: the paper's experiments, GRPO's family, and mixtures, each a few settings.
 
-Values that a paper states are named with their source in docs/sdpo.md and docs/grpo.md. What a preset does not set,
-such as the environment, is the caller's.
+Values that a paper states are named with their source in the docs, a page for each algorithm (docs/algorithms.md).
+What a preset does not set, such as the environment, is the caller's.
 """
 
 from collections.abc import Mapping

@@ -3,7 +3,7 @@
 With the gap d = log T - log S of a sampled token, its gate is sigmoid(beta d), and the loss is gate (log T - log S),
 through log S alone. So every token is pushed up, by a half where teacher and student agree, by more where the teacher
 likes it better. Over tokens drawn from the student a constant push comes to nothing, so what is left in expectation is
-a policy gradient with the advantage sigmoid(beta d), less its mean (docs/sdar.md, 4.1).
+a policy gradient with the advantage sigmoid(beta d), less its mean (docs/sdar.md, 2).
 """
 
 from dataclasses import dataclass
