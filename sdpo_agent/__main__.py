@@ -9,7 +9,6 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-import gymnasium
 import torch
 import tyro
 from rich.console import Console
@@ -30,13 +29,12 @@ from sdpo_agent.rollout import Sampler
 from sdpo_agent.run import require_run, saved_attempts
 from sdpo_agent.sdpo import SDPOSettings
 from sdpo_agent.train import TrainSettings, train
-from sdpo_envs import GroupEnv, InfrastructureError, Recording, SdpoError, SettingError, record
+from sdpo_envs import GroupEnv, InfrastructureError, Recording, SettingError, record
+from sdpo_envs.cli import for_the_user
 from sdpo_envs.errors import within
 
 Inline = tyro.conf.arg(name="")
 Way = Literal["best-of-k", "reprompt", "feedback", "conversation", "sdpo"]
-_FOR_THE_USER = (SdpoError, gymnasium.error.Error, ModuleNotFoundError, OSError)
-"""Errors whose message is all that a user needs; others are bugs, and come with their traceback."""
 
 
 @dataclass(frozen=True)
@@ -141,9 +139,48 @@ TRAINS = {settings: _train_with(settings) for settings in get_args(Settings)}
 """By the type of an algorithm's settings."""
 
 
+def _from_preset(name: str, preset: Preset) -> Train:
+    return TRAINS[type(preset.settings)](
+        preset.settings, name, loop=preset.loop, tasks=preset.tasks, group_size=preset.group_size
+    )
+
+
+TRAIN = tyro.extras.subcommand_type_from_defaults(
+    {name: _from_preset(name, preset) for name, preset in PRESETS.items()},
+    {name: preset.about for name, preset in PRESETS.items()},
+)
+"""What tyro reads: a subcommand for each preset."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """Train a policy on an environment with feedback.
+
+    Each algorithm has a --help of its own.
+
+    Examples:
+        sdpo train sdpo --env sdpo/ToolUse-v0 --policy Qwen/Qwen3-0.6B
+        sdpo train grpo --env sdpo/MicroCode-v0 --policy micro --steps 20 --run runs/grpo
+        sdpo train grpo --env sdpo/MicroCode-v0 --policy micro --steps 40 --run runs/grpo --resume
+    """
+
+    chosen: Annotated[TRAIN, Inline]  # type: ignore[valid-type]
+
+    def __call__(self) -> None:
+        """Run it."""
+        self.chosen()  # type: ignore[misc]
+
+
 @dataclass(frozen=True)
 class Discover:
-    """Attempt hard tasks until an attempt succeeds, in one way or several, and draw discovery@k."""
+    """Attempt hard tasks until an attempt succeeds.
+
+    In one way or several, side by side; discovery@k is drawn in the end.
+
+    Examples:
+        sdpo discover --env sdpo/LiveCodeBench-v0 --policy Qwen/Qwen3-0.6B --task-ids sdpo_s01
+        sdpo discover --env sdpo/SciKnowEval-v0 --url http://localhost:8000/v1 --model NAME --ways best-of-k feedback
+    """
 
     world: Annotated[World, Inline] = field(default_factory=World)
     source: Annotated[Source, Inline] = field(default_factory=Source)
@@ -221,7 +258,12 @@ class Discover:
 
 @dataclass(frozen=True)
 class Probe:
-    """Tell, before any training, how much feedback helps a policy."""
+    """Tell, before any training, how much feedback helps a policy.
+
+    Examples:
+        sdpo probe --env sdpo/ToolUse-v0 --policy Qwen/Qwen3-0.6B --tasks 32 --group-size 8
+        sdpo probe --env sdpo/ToolUse-v0 --url http://localhost:8000/v1 --model NAME
+    """
 
     world: Annotated[World, Inline] = field(default_factory=World)
     source: Annotated[Source, Inline] = field(default_factory=Source)
@@ -251,7 +293,11 @@ class Probe:
 
 @dataclass(frozen=True)
 class WarmStart:
-    """Make the small policy of the laptop benchmark."""
+    """Make the small policy of the laptop benchmark.
+
+    Examples:
+        sdpo warm-start --out runs/micro
+    """
 
     settings: Annotated[WarmStartSettings, Inline] = field(default_factory=WarmStartSettings)
     out: Path = Path("runs/warm-start")
@@ -264,7 +310,12 @@ class WarmStart:
 
 @dataclass(frozen=True)
 class Bench:
-    """Tune algorithms alike, train them over many seeds, and compare them with intervals."""
+    """Tune algorithms alike, train them over seeds, and compare them.
+
+    Examples:
+        sdpo bench --algorithms grpo sdpo hybrid --seeds 10
+        sdpo bench --env sdpo/MicroTool-v0 --algorithms grpo sdpo --seeds 3 --tuning-seeds 0 --run runs/tools
+    """
 
     settings: Annotated[ContestSettings, Inline] = field(default_factory=ContestSettings)
 
@@ -279,12 +330,6 @@ def _out() -> Console:
     return console if console.is_terminal else Console(width=140)
 
 
-def _from_preset(name: str, preset: Preset) -> Train:
-    return TRAINS[type(preset.settings)](
-        preset.settings, name, loop=preset.loop, tasks=preset.tasks, group_size=preset.group_size
-    )
-
-
 def _test_time() -> SDPOSettings:
     settings = PRESETS["sdpo-test-time"].settings
     assert isinstance(settings, SDPOSettings)
@@ -297,30 +342,24 @@ def _go_back(policy: Policy, weights: Sequence[Tensor]) -> None:
         mine.copy_(before)
 
 
-def parse(arguments: Sequence[str], *, prog: str = "python -m sdpo_agent") -> Train | Discover | Probe | WarmStart | Bench:
+def parse(arguments: Sequence[str]) -> Train | Discover | Probe | WarmStart | Bench:
     """Read a command line; one that is not understood ends the program, as its settings may do by a SettingError."""
-    choices = {name: _from_preset(name, preset) for name, preset in PRESETS.items()}
-    about = {name: preset.about for name, preset in PRESETS.items()}
-    trains = tyro.extras.subcommand_type_from_defaults(choices, about)
     commands = (
-        Annotated[trains, tyro.conf.subcommand("train", description=Train.__doc__)]  # type: ignore[valid-type]
+        Annotated[TRAIN, tyro.conf.subcommand("train", description=Train.__doc__)]  # type: ignore[valid-type]
         | Annotated[Discover, tyro.conf.subcommand("discover")]
         | Annotated[Probe, tyro.conf.subcommand("probe")]
         | Annotated[WarmStart, tyro.conf.subcommand("warm-start")]
         | Annotated[Bench, tyro.conf.subcommand("bench")]
     )
     omit = (tyro.conf.OmitSubcommandPrefixes,)
-    command: Any = tyro.cli(commands, args=arguments, prog=prog, config=omit)
+    command: Any = tyro.cli(commands, args=arguments, prog="python -m sdpo_agent", config=omit)
     return command  # type: ignore[no-any-return]
 
 
 def main() -> None:
     """Run the command that was asked for."""
-    try:
+    with for_the_user():
         parse(sys.argv[1:])()
-    except _FOR_THE_USER as error:
-        Console(stderr=True).print(f"[red]{type(error).__name__}[/]: {escape(str(error))}", soft_wrap=True)
-        raise SystemExit(1) from error
 
 
 if __name__ == "__main__":

@@ -18,9 +18,9 @@ from rich.console import Console
 
 from sdpo_agent.contenders import Contender, contenders
 from sdpo_agent.jobs import PROGRAM, Job, run_all
-from sdpo_agent.options import parse_settings
 from sdpo_envs import SettingError
 from sdpo_envs.bench import compare, save, show
+from sdpo_envs.cli import parse_settings
 from sdpo_envs.errors import within
 
 _TUNING_SEEDS_FROM = 1000
@@ -68,7 +68,7 @@ class ContestSettings:
         for name in ("seeds", "steps", "tasks", "group_size", "at_once"):
             within(name, getattr(self, name), 1)
         within("tuning_seeds", self.tuning_seeds, 0)
-        parse_settings(self.env_settings)
+        parse_settings(self.env_settings, "--env-settings")
         if self.test_settings:
             parse_settings(self.test_settings, "--test-settings")
 
@@ -147,7 +147,7 @@ def _of(name: str, count: int) -> list[str]:
 
 
 def _job(settings: ContestSettings, name: str, flags: Sequence[str], seed: int, folder: Path) -> Job:
-    world = parse_settings(settings.env_settings) | ({settings.world: seed} if settings.world else {})
+    world = parse_settings(settings.env_settings, "--env-settings") | ({settings.world: seed} if settings.world else {})
     own = {
         "env": settings.env,
         "env-settings": json.dumps(world),

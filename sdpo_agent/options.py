@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Literal
 
 import gymnasium
 import torch
@@ -12,6 +12,7 @@ from sdpo_agent.policy import Policy
 from sdpo_agent.rollout import Sampler
 from sdpo_agent.server import Server
 from sdpo_envs import GroupEnv, SettingError, bundled
+from sdpo_envs.cli import parse_settings
 
 WARM = ("micro", "microhouse")
 """Policies that come with the package, in ``tasks/NAME/policy``."""
@@ -33,7 +34,7 @@ class World:
             SettingError: the vector environment is not a `GroupEnv`, or the settings are no JSON object.
         """
         remedy = f"{self.env} has no groups; register it with vector_entry_point=functools.partial(GroupEnv, ...)."
-        settings = parse_settings(self.env_settings)
+        settings = parse_settings(self.env_settings, "--env-settings")
         try:
             envs = gymnasium.make_vec(self.env, num_envs=tasks * group_size, group_size=group_size, **settings)
         except TypeError as error:
@@ -46,7 +47,7 @@ class World:
 
     def changed(self, settings: str) -> "World":
         """Return the world with other keywords for the environment, a JSON object, on top of its own."""
-        own, more = parse_settings(self.env_settings), parse_settings(settings, "--test-settings")
+        own, more = parse_settings(self.env_settings, "--env-settings"), parse_settings(settings, "--test-settings")
         return World(self.env, json.dumps(own | more))
 
 
@@ -108,18 +109,3 @@ class Remote:
         if not self.url:
             return source.load(envs, seed)
         return Server(self.model, self.url, key=self.key, limit=self.limit)
-
-
-def parse_settings(text: str, flag: str = "--env-settings") -> dict[str, Any]:
-    """Read keywords from the JSON object that `flag` gives.
-
-    Raises:
-        SettingError: it is not one.
-    """
-    try:
-        settings = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise SettingError(f"{flag} must be a JSON object, not {text!r}: {error}") from error
-    if not isinstance(settings, dict):
-        raise SettingError(f"{flag} must be a JSON object, not {text!r}.")
-    return cast(dict[str, Any], settings)

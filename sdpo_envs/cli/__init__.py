@@ -1,43 +1,52 @@
 """The command line: ``sdpo envs``, ``sdpo play sdpo/ToolUse-v0`` and the other commands of the table below.
 
-A command is a frozen dataclass in a module of its own, which tyro reads and which is then called without arguments; its
-docstring is its help, with an ``Examples:`` section. The agent's commands are read by a function of the agent instead.
-Only the module of the command that was asked for is imported, so the light ones start without torch.
+A command is a frozen dataclass in a module of its own, which tyro reads and which is then called without arguments. Its
+docstring is its help: first what the table says, and last an ``Examples:`` section. Only the module of the command that
+was asked for is imported, so that the light ones start without torch.
 
 How a command ends:
 
     0    it did what was asked
-    1    it could not, or what it looked at is not in order: a broken contract, another verdict, a failed check
+    1    it could not, or what it looked at is not in order: a broken contract,
+         another verdict, a failed check
     2    the command line was not understood
     130  it was interrupted
 """
 
+import contextlib
 import inspect
+import json
 import os
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
-from operator import attrgetter
-from typing import Any
+from typing import Annotated, Any, Union
 
 import gymnasium
 
-from sdpo_envs.errors import SdpoError, nearest, require
+from sdpo_envs.errors import MissingExtra, SdpoError, SettingError, nearest, require
 from sdpo_envs.feedback import printable
 
 COMMANDS = {
     "envs": ("sdpo_envs.cli.envs:Envs", "list the environments, what each has and what it needs"),
-    "train": ("sdpo_agent.__main__:parse", "train a policy on an environment with feedback"),
-    "discover": ("sdpo_agent.__main__:parse", "attempt hard tasks until an attempt succeeds"),
-    "probe": ("sdpo_agent.__main__:parse", "tell, before any training, how much feedback helps a policy"),
-    "bench": ("sdpo_agent.__main__:parse", "tune algorithms alike, train them over many seeds, and compare them"),
-    "warm-start": ("sdpo_agent.__main__:parse", "make the small policy of the laptop benchmark"),
+    "check": ("sdpo_envs.cli.check:Check", "hold an environment to the contract; what failed, why, and how to mend it"),
+    "show": ("sdpo_envs.cli.show:Show", "show a task as a policy reads it"),
+    "play": ("sdpo_envs.cli.play:Play", "answer a task yourself, and see the verdict and the feedback"),
+    "train": ("sdpo_agent.__main__:Training", "train a policy on an environment with feedback"),
+    "discover": ("sdpo_agent.__main__:Discover", "attempt hard tasks until an attempt succeeds"),
+    "probe": ("sdpo_agent.__main__:Probe", "tell, before any training, how much feedback helps a policy"),
+    "bench": ("sdpo_agent.__main__:Bench", "tune algorithms alike, train them over seeds, and compare them"),
+    "warm-start": ("sdpo_agent.__main__:WarmStart", "make the small policy of the laptop benchmark"),
+    "report": ("sdpo_envs.cli.report:Report", "compare recorded runs, with intervals"),
+    "replay": ("sdpo_envs.cli.replay:Replay", "judge what was recorded again, and tell what differs"),
+    "doctor": ("sdpo_envs.cli.doctor:Doctor", "tell what is missing on this machine, and what mends it"),
 }
-"""Name to ``module:what`` and what it does in one line. Strings only, as nothing is imported before it is asked for."""
+"""Name to ``module:Class`` and what it does in a line. Strings only, as nothing is imported before it is asked for."""
 
 FOR_THE_USER = (SdpoError, gymnasium.error.Error, ModuleNotFoundError, OSError)
 """Errors whose message is all that a user needs; others are bugs, and come with their traceback."""
+_COMPLETION = ("--tyro-print-completion", "--tyro-write-completion")
 _ENDS = (__doc__ or "").partition("How a command ends:\n\n")[2]
 
 
@@ -50,14 +59,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: it did not do what was asked; the code is as the module says.
     """
-    try:
+    with for_the_user():
         run(sys.argv[1:] if argv is None else argv)
+
+
+@contextlib.contextmanager
+def for_the_user() -> Iterator[None]:
+    """Within, an error that is none of ours ends the program with its message and with the code that the module says.
+
+    Raises:
+        SystemExit: there was one.
+    """
+    try:
+        yield
         sys.stdout.flush()
-    except BrokenPipeError as error:  # who read the output has seen enough
+    except BrokenPipeError as error:  # who reads the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from error
     except FOR_THE_USER as error:
-        tell(error)
+        red, plain = ("\x1b[31m", "\x1b[0m") if sys.stderr.isatty() and "NO_COLOR" not in os.environ else ("", "")
+        sys.stderr.write(f"{red}{type(error).__name__}: {printable(str(error))}{plain}\n")
         raise SystemExit(1) from error
     except KeyboardInterrupt as error:
         raise SystemExit(130) from error
@@ -70,6 +91,8 @@ def run(argv: Sequence[str]) -> None:
         sys.stdout.write(_help())
     elif name == "--version":
         sys.stdout.write(f"sdpo-envs {version('sdpo-envs')}\n")
+    elif name in _COMPLETION:
+        _complete(argv)
     elif name not in COMMANDS:
         hint = nearest(name, COMMANDS) or "."
         sys.stderr.write(f"sdpo: there is no command {printable(name)!r}{hint} `sdpo --help` lists them all.\n")
@@ -85,21 +108,43 @@ def read(name: str, argv: Sequence[str]) -> Callable[[], None]:
         SystemExit: it was not understood, or only its help was asked for.
         MissingExtra: what the command needs is not installed.
     """
-    module, _, attribute = COMMANDS[name][0].partition(":")
-    extra = "agent" if module.startswith("sdpo_agent") else "cli"
-    made: Any = attrgetter(attribute)(require(module, extra))
-    if inspect.isclass(made):
-        tyro, about = require("tyro", "cli"), inspect.getdoc(made)
-        command: Callable[[], None] = tyro.cli(made, args=list(argv), prog=f"sdpo {name}", description=about)
-    else:
-        command = made([name, *argv], prog="sdpo")
+    made, tyro = _load(name), require("tyro", "cli")
+    bare = (tyro.conf.OmitSubcommandPrefixes,)
+    command: Callable[[], None] = tyro.cli(
+        made, args=list(argv), prog=f"sdpo {name}", description=inspect.getdoc(made), config=bare
+    )
     return command
 
 
-def tell(error: BaseException) -> None:
-    """Write an error for the user: its kind in red where that can be seen, and its message."""
-    red, plain = ("\x1b[31m", "\x1b[0m") if sys.stderr.isatty() and "NO_COLOR" not in os.environ else ("", "")
-    sys.stderr.write(f"{red}{type(error).__name__}:{plain} {printable(str(error))}\n")
+def parse_settings(text: str, flag: str = "--settings") -> dict[str, Any]:
+    """Read keywords for an environment from the JSON object that `flag` gives.
+
+    Raises:
+        SettingError: it is not one.
+    """
+    try:
+        settings: dict[str, Any] = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SettingError(f"{flag} must be a JSON object, not {text!r}: {error}") from error
+    if not isinstance(settings, dict):
+        raise SettingError(f"{flag} must be a JSON object, not {text!r}.")
+    return settings
+
+
+def _load(name: str) -> Any:
+    module, _, attribute = COMMANDS[name][0].partition(":")
+    return getattr(require(module, "agent" if module.startswith("sdpo_agent") else "cli"), attribute)
+
+
+def _complete(argv: Sequence[str]) -> None:
+    """Have tyro write what a shell completes, of every command that can be loaded here."""
+    tyro, kinds = require("tyro", "cli"), []
+    for name, (_, about) in COMMANDS.items():
+        try:
+            kinds.append(Annotated[_load(name), tyro.conf.subcommand(name, description=about)])
+        except MissingExtra as error:
+            sys.stderr.write(f"sdpo: {name} will not be completed. {error}\n")
+    tyro.cli(Union[tuple(kinds)], prog="sdpo", args=list(argv), config=(tyro.conf.OmitSubcommandPrefixes,))  # noqa: UP007
 
 
 def _help() -> str:
@@ -107,6 +152,11 @@ def _help() -> str:
     commands = "\n".join(f"  {name:{wide}}  {about}" for name, (_, about) in COMMANDS.items())
     ends = textwrap.indent(textwrap.dedent(_ENDS).rstrip(), "  ")
     return (
-        f"Usage: sdpo COMMAND ...\n\nFeedback environments, and an agent that learns from feedback.\n\n"
-        f"Commands; `sdpo COMMAND --help` tells the rest of each:\n\n{commands}\n\nExit codes:\n\n{ends}\n"
+        "Usage: sdpo COMMAND ...\n\n"
+        "Environments that say why an attempt failed, and an agent that learns from it.\n"
+        "`sdpo COMMAND --help` tells what a command takes, with examples.\n\n"
+        f"Commands:\n{commands}\n\n"
+        f"Exit codes:\n{ends}\n\n"
+        "`sdpo --version` tells the version; `sdpo --tyro-print-completion bash` (or zsh,\n"
+        "tcsh) writes what a shell needs to complete all of this.\n"
     )

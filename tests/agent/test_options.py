@@ -12,9 +12,10 @@ import torch
 from letters import Say
 
 from sdpo_agent import Conversation, Policy
-from sdpo_agent.options import WARM, Remote, Source, World, parse_settings
+from sdpo_agent.options import WARM, Remote, Source, World
 from sdpo_agent.server import Server
 from sdpo_envs import GroupEnv, SettingError
+from sdpo_envs.cli import parse_settings
 
 # Of peft and of the transformers library, whose names change with version 6.
 pytestmark = pytest.mark.filterwarnings(
@@ -77,9 +78,9 @@ def test_a_mistake_of_the_environment_is_not_taken_for_a_lack_of_groups() -> Non
 
 @pytest.mark.parametrize("text", ["{", "[1]", "domain=physics", "", "null", '"a"'])
 def test_settings_that_are_no_json_object_are_refused(text: str) -> None:
-    with pytest.raises(SettingError, match=r"--env-settings must be a JSON object, not "):
+    with pytest.raises(SettingError, match=r"--settings must be a JSON object, not "):
         parse_settings(text)
-    with pytest.raises(SettingError, match="JSON object"):
+    with pytest.raises(SettingError, match="--env-settings must be a JSON object"):
         World(SCIENCE, text).groups(1, 1)
 
 
