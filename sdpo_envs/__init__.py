@@ -28,10 +28,12 @@ from sdpo_envs.errors import (
 )
 from sdpo_envs.feedback import explain
 from sdpo_envs.files import bundled
+from sdpo_envs.llmjudge import LLMJudge
 from sdpo_envs.record import RecordedGroups, record
 from sdpo_envs.record.recording import Recording
 from sdpo_envs.record.replay import replay
 from sdpo_envs.registry import register as _register
+from sdpo_envs.rubric import Rubric
 from sdpo_envs.sandbox import Program, Run, Sandbox, open_sandbox
 from sdpo_envs.sandbox.fake import FakeSandbox
 from sdpo_envs.spaces import FreeText
@@ -55,6 +57,7 @@ __all__ = [
     "Judge",
     "JudgeError",
     "JudgedEnv",
+    "LLMJudge",
     "MissingExtra",
     "Move",
     "MultiAttempt",
@@ -64,6 +67,7 @@ __all__ = [
     "RecordError",
     "RecordedGroups",
     "Recording",
+    "Rubric",
     "Run",
     "Sandbox",
     "SandboxError",

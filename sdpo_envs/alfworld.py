@@ -9,11 +9,11 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, get_args
+from typing import get_args
 
 from sdpo_envs.alfredgame import GRAMMARS, TASK_TYPES, Game, Grammar, Split, load_games, shipped
 from sdpo_envs.core import Finding, Outcome, Task, Verdict
-from sdpo_envs.env import natural
+from sdpo_envs.env import Tool, natural
 from sdpo_envs.errors import choose
 from sdpo_envs.feedback import LIMIT
 from sdpo_envs.household import Household, progress, refusal
@@ -98,7 +98,7 @@ class ALFWorld(TurnsEnv):
         MissingExtra: the extra ``alfworld`` is not installed.
     """
 
-    waits: ClassVar[bool] = True
+    waits = True
 
     def __init__(
         self,
@@ -154,6 +154,19 @@ class ALFWorld(TurnsEnv):
         """Return the commands that take the things of the goal, which tell where those are."""
         game: Game = task.answer
         return [command for command in game.walkthrough if command.startswith("take ")]
+
+    def tools(self) -> Sequence[Tool]:
+        """Return the giving of a command."""
+
+        def act(command: str) -> str:
+            """Give one of the commands that may be given.
+
+            Args:
+                command: Such as: go to fridge 1
+            """
+            return _WRITTEN[self.form].format(command)
+
+        return (act,)
 
     def open(self, task: Task) -> Seen:
         """Begin the game anew."""

@@ -1,7 +1,7 @@
 """The contract, as two classes: FeedbackEnv, and JudgedEnv for one task, one action, one verdict."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
 from types import MethodType
 from typing import Any, ClassVar, Self
@@ -18,6 +18,9 @@ from sdpo_envs.spaces import FreeText
 
 Step = tuple[str, float, bool, bool, dict[str, Any]]
 """What `step` returns: observation, reward, terminated, truncated, info."""
+
+Tool = Callable[..., str]
+"""Writes an action from arguments; see `FeedbackEnv.tools`."""
 
 _UNDECIDED = Feedback()
 _SHARED = ("tasks", "judge", "spec", "_index", "_task")
@@ -45,7 +48,7 @@ class FeedbackEnv(gymnasium.Env[str, str]):
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 1}  # type: ignore[misc]
-    waits: ClassVar[bool] = False
+    waits: bool = False
     """Whether `step` waits for other processes or machines, so that a `GroupEnv` should step its slots in threads."""
     _opened: bool = False
     """Whether `close` must close a sandbox, because this environment opened it; a copy shares it and never must."""
@@ -117,6 +120,14 @@ class FeedbackEnv(gymnasium.Env[str, str]):
             known: How much is known of this very task, from nothing, 0, to everything, 1.
         """
         return None
+
+    def tools(self) -> Sequence[Tool]:
+        """Return functions that each write an action of this episode, or none where an action is only text, as here.
+
+        Their names, their typed arguments and their docstrings, with a line for each argument under ``Args:``, are
+        what a policy reads that acts by calling tools.
+        """
+        return ()
 
     def expect(self, attempts: Sequence[tuple[Task, str]]) -> None:
         """Hear of all actions that a group is about to take, to judge them at once where that is faster."""
@@ -217,7 +228,8 @@ class JudgedEnv(FeedbackEnv):
     Args:
         tasks: As in `FeedbackEnv`.
         judge: Decides about an action. When it raises `JudgeError` or `SandboxError`, so does `step`, and the same
-            action may be tried again.
+            action may be tried again. One with an attribute ``waits`` that is true makes the environment one that
+            `waits`.
         reveal: As in `FeedbackEnv`.
         limit: As in `FeedbackEnv`.
         render_mode: As in `FeedbackEnv`.
@@ -234,6 +246,7 @@ class JudgedEnv(FeedbackEnv):
     ) -> None:
         super().__init__(tasks, reveal=reveal, limit=limit, render_mode=render_mode)
         self.judge = judge
+        self.waits = self.waits or getattr(judge, "waits", False)
 
     def step(self, action: str) -> Step:
         """Judge `action` and end the episode.

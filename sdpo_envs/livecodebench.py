@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from itertools import islice
 from pathlib import Path
-from typing import ClassVar
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -121,7 +120,7 @@ class LiveCodeBench(JudgedEnv):
         MissingExtra: `source` is on the Hub, and the extra ``data`` is not installed.
     """
 
-    waits: ClassVar[bool] = True
+    waits = True
 
     def __init__(
         self,

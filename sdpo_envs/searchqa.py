@@ -12,10 +12,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 from sdpo_envs.core import Finding, Outcome, Task, Verdict
-from sdpo_envs.env import natural
+from sdpo_envs.env import Tool, natural
 from sdpo_envs.errors import RecordError, SettingError, choose
 from sdpo_envs.exactmatch import exact_match, normalised, token_f1
 from sdpo_envs.feedback import LIMIT
@@ -115,7 +115,7 @@ class SearchQA(TurnsEnv):
         MissingExtra: passages are to be searched in this process, and the extra ``retrieval`` is not installed.
     """
 
-    waits: ClassVar[bool] = True
+    waits = True
 
     def __init__(
         self,
@@ -160,6 +160,27 @@ class SearchQA(TurnsEnv):
     def secrets(self, task: Task) -> Sequence[str]:
         """Return the right answers, unless they are too short to be told apart."""
         return [answer for answer in task.answer.golden if len(answer) >= _SHORTEST_SECRET]
+
+    def tools(self) -> Sequence[Tool]:
+        """Return the search and the answer."""
+
+        def search(query: str) -> str:
+            """Search for passages; the best ones are shown.
+
+            Args:
+                query: The words to search for.
+            """
+            return f"<search>{query}</search>"
+
+        def answer(text: str) -> str:
+            """Give the final answer, and nothing but it: the name, the date or the number alone.
+
+            Args:
+                text: The answer.
+            """
+            return f"<answer>{text}</answer>"
+
+        return search, answer
 
     def open(self, task: Task) -> Seen:
         """Forget what was found."""
