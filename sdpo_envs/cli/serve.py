@@ -1,0 +1,37 @@
+"""``sdpo serve``: an environment for the clients of OpenEnv."""
+
+from dataclasses import dataclass
+
+import tyro
+
+from sdpo_envs.adapters.service import Service
+from sdpo_envs.cli import parse_settings
+from sdpo_envs.errors import require
+
+
+@dataclass(frozen=True)
+class Serve:
+    """Serve an environment to OpenEnv's clients, until it is interrupted.
+
+    Each connection is a session with an environment of its own; docs/openenv.md says what is said there.
+
+    Examples:
+        sdpo serve sdpo/ToolUse-v0
+        sdpo serve sdpo/SciKnowEval-v0 --settings '{"domain": "physics"}' --port 8001 --sessions 256
+    """
+
+    env_id: tyro.conf.Positional[str]
+    """As for gymnasium.make; MODULE:ID imports the module that registers it, also from this folder."""
+    settings: str = "{}"
+    """Keywords for gymnasium.make, as a JSON object."""
+    service: tyro.conf.OmitArgPrefixes[Service] = Service()  # noqa: RUF009 - it is frozen
+
+    def __call__(self) -> None:
+        """Run it.
+
+        Raises:
+            SettingError: `settings` is not a JSON object, or a number is out of range.
+            MissingExtra: OpenEnv is not installed.
+        """
+        server = require("sdpo_envs.adapters.openenv_server", "openenv")
+        server.serve(self.env_id, parse_settings(self.settings), self.service)
