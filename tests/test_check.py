@@ -1,11 +1,15 @@
 """Every law is broken once, by an environment that breaks no other: a check that cannot fail is no check."""
 
 import functools
+import os
 import random
+import re
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -26,7 +30,7 @@ from sdpo_envs import (
     Verdict,
     check_env,
 )
-from sdpo_envs.check import CHECKS, HOSTILE_ACTIONS
+from sdpo_envs.check import HOSTILE_ACTIONS, LAWS, Law, conformance, examine
 from sdpo_envs.env import Step
 from sdpo_envs.feedback import explain
 from sdpo_envs.vector import VectorStep
@@ -37,7 +41,7 @@ BREAKERS: list[Any] = []
 def breaks(
     law: str, says: str, groups: type[GroupEnv] = GroupEnv, **registered: Any
 ) -> Callable[[type[FeedbackEnv]], type[FeedbackEnv]]:
-    """Register the decorated class, which breaks that law alone, and expect `check_env` to say so."""
+    """Register the decorated class, which breaks that law alone, and expect to be told so."""
 
     def register(family: type[FeedbackEnv]) -> type[FeedbackEnv]:
         env_id = f"tests/{family.__name__}-v0"
@@ -348,21 +352,21 @@ class Swallowing(Addition):
 # Gymnasium's checker
 
 
-@breaks("gymnasium", "gymnasium's checker says in render mode None")
+@breaks("gymnasium_check", "gymnasium's checker says in render mode None")
 class Clock(Addition):
     def conclude(self, verdict: Verdict) -> Step:
         observation, reward, terminated, truncated, info = super().conclude(verdict)
         return observation, reward, terminated, truncated, info | {"seconds": time.perf_counter()}
 
 
-@breaks("gymnasium", "gymnasium's checker warns in render mode None")
+@breaks("gymnasium_check", "gymnasium's checker warns in render mode None")
 class BooleanReward(Addition):
     def conclude(self, verdict: Verdict) -> Step:
         observation, reward, terminated, truncated, info = super().conclude(verdict)
         return observation, bool(reward), terminated, truncated, info
 
 
-@breaks("gymnasium", "rendering should produce a string, got <class 'int'>")
+@breaks("gymnasium_check", "rendering should produce a string, got <class 'int'>")
 class Unrendered(Addition):
     def render(self) -> Any:
         return None if self.render_mode is None else 7
@@ -510,23 +514,23 @@ class Infected(Addition):
 
 @pytest.mark.parametrize(("env_id", "law", "says"), BREAKERS)
 def test_a_broken_law_is_named_and_no_other(env_id: str, law: str, says: str) -> None:
-    with pytest.raises(ContractError) as caught:
-        check_env(env_id)
-    first, *laws = str(caught.value).split("\n- ")
-    assert first == f"{env_id} breaks the contract:"
-    assert [each.partition(":")[0] for each in laws] == [law]
-    assert says in laws[0]
+    results = {result.law.name: result for result in examine(env_id)}
+    assert [name for name, result in results.items() if result.state == "failed"] == [law]
+    assert says in results[law].broken
 
 
-CHECKS_BY_NAME = {check.__name__.removeprefix("check_"): check for check in CHECKS}
+LAWS_BY_NAME = {law.name: law for law in LAWS}
 
 
 def test_every_law_is_broken_here() -> None:
-    assert {breaker.values[1] for breaker in BREAKERS} == set(CHECKS_BY_NAME)
+    assert {breaker.values[1] for breaker in BREAKERS} == set(LAWS_BY_NAME)
 
 
-def test_every_law_says_what_it_demands() -> None:
-    assert all(check.__doc__ for check in CHECKS)
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
+def test_every_law_says_what_it_demands_why_and_how_to_mend_it(law: Law) -> None:
+    sentences = (law.demand, law.why, law.mend)
+    assert all(len(each) > 40 and each.endswith(".") and each[0].isupper() for each in sentences)
+    assert len(set(sentences)) == 3
 
 
 # Environments that break several laws at once
@@ -554,8 +558,13 @@ def test_every_broken_law_is_listed(registered: Callable[..., str]) -> None:
 
     with pytest.raises(ContractError) as caught:
         check_env(registered(Careless))
-    assert "\n- oracle: " in str(caught.value)
-    assert "\n- bad_input: " in str(caught.value)
+    told = str(caught.value)
+    assert told.startswith(
+        "tests/Temporary0-v0 breaks the contract:\n- oracle: the oracle action of add/1023-2004 must"
+    )
+    for name in ("oracle", "bad_input"):
+        assert f"\n- {name}: " in told
+        assert f"\nWhy it matters: {LAWS_BY_NAME[name].why}\nHow to mend it: {LAWS_BY_NAME[name].mend}" in told
 
 
 @pytest.mark.parametrize("missing", ["task_id", "verdict", "feedback"])
@@ -592,8 +601,14 @@ def test_an_exception_that_an_environment_should_not_raise_keeps_its_traceback(r
     def fragile(task: Task, action: str) -> Verdict:
         return judge(task, action) if action.strip() else judge(task, action[10**9])
 
-    with pytest.raises(IndexError, match="string index"):
-        check_env(registered(lambda **settings: JudgedEnv(TASKS, fragile, **settings)))
+    env_id = registered(lambda **settings: JudgedEnv(TASKS, fragile, **settings))
+    with pytest.raises(IndexError, match="string index") as caught:
+        check_env(env_id)
+    (note,) = caught.value.__notes__
+    assert LAWS_BY_NAME["episode"].mend in note
+    failed = {result.law.name: result.broken for result in examine(env_id) if result.state == "failed"}
+    place = re.escape(f"IndexError was raised in {__file__}, line ")
+    assert re.fullmatch(place + r"\d+, fragile: string index out of range", failed["hostile_actions"])
 
 
 # What passes, and what could not be checked
@@ -606,9 +621,9 @@ def test_an_environment_that_keeps_every_law_leaves_nothing_to_say(env_id: str) 
 
 @pytest.mark.parametrize("settings", [{"reveal": True}, {"limit": 1}, {"tasks": TASKS[:1]}], ids=str)
 def test_laws_are_kept_under_other_settings(settings: dict[str, Any]) -> None:
-    for check in CHECKS:
-        if check.__name__ != "check_travel":  # tasks do not go through JSON
-            assert list(check(ADDITION, **settings)) == []
+    for law in LAWS:
+        if law.name != "travel":  # tasks do not go through JSON
+            assert list(law(ADDITION, **settings)) == []
 
 
 class Unknowing(Addition):
@@ -644,10 +659,10 @@ def test_what_was_made_is_closed(registered: Callable[..., str]) -> None:
             closed.append(self)
 
     env_id = registered(Closing)
-    for check in CHECKS:
-        if check.__name__ != "check_travel":  # a local class does not pickle
-            assert list(check(env_id)) in ([], [NO_GROUPS])
-    assert len(made) >= len(CHECKS) - 1
+    for law in LAWS:
+        if law.name != "travel":  # a local class does not pickle
+            assert list(law(env_id)) in ([], [NO_GROUPS])
+    assert len(made) >= len(LAWS) - 1
     assert {id(env) for env in made} == {id(env) for env in closed}
 
 
@@ -656,9 +671,43 @@ def test_secrets_that_nobody_names_are_said_to_be_unchecked(registered: Callable
         def secrets(self, task: Task) -> Sequence[str]:
             return ()
 
-    assert list(CHECKS_BY_NAME["secrecy"](registered(Frank))) == [
+    assert list(LAWS_BY_NAME["secrecy"](registered(Frank))) == [
         "No task names its secrets; define secrets(task) to have it checked that nothing gives them away."
     ]
+
+
+def test_a_law_of_which_a_part_is_left_out_is_not_called_passed(registered: Callable[..., str]) -> None:
+    states = {result.law.name: result.state for result in examine(registered("addition:Addition"))}
+    assert states == {law.name: "passed" for law in LAWS} | {"groups": "not checked"}
+
+
+# What a stranger's pytest sees
+
+test_contract = conformance(ADDITION)
+test_contract_under_other_settings = conformance(GUESSING, guesses=2)
+
+STRANGE = """
+import gymnasium
+from addition import ADDITION
+from test_check import Praise
+from sdpo_envs.check import conformance
+
+gymnasium.register("strange/Ungrouped-v0", entry_point="addition:Addition")
+
+test_contract = conformance("tests/Praise-v0", "strange/Ungrouped-v0")
+"""
+
+
+def test_each_law_is_a_test_of_a_stranger(tmp_path: Path) -> None:
+    (tmp_path / "test_strange.py").write_text(STRANGE)
+    command = [sys.executable, "-m", "pytest", "-q", "-rfs", "-p", "no:cacheprovider", str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "1 failed, 20 passed, 1 skipped" in done.stdout
+    assert "FAILED test_strange.py::test_contract[oracle-tests/Praise-v0]" in done.stdout
+    assert f"How to mend it: {LAWS_BY_NAME['oracle'].mend}" in done.stdout
+    assert NO_GROUPS in done.stdout
 
 
 def thrice(history: str, **settings: Any) -> MultiAttempt:

@@ -1,0 +1,79 @@
+"""``sdpo check``: whether an environment keeps the contract, and what to do where it does not."""
+
+import json
+import sys
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from sdpo_envs.check import Result, examine
+from sdpo_envs.cli import parse_settings
+from sdpo_envs.feedback import printable
+
+_COLOURS = {"passed": "green", "failed": "bold red", "not checked": "yellow"}
+
+
+@dataclass(frozen=True)
+class Check:
+    """Hold an environment to each law of the contract.
+
+    Of a law that it breaks this tells what failed, why it matters and how to mend it; then it exits with 1. An
+    exception of the environment breaks the law that it was tried by.
+
+    Examples:
+        sdpo check sdpo/ToolUse-v0
+        sdpo check my_file:my/Sum-v0 --settings '{"reveal": true}'
+        sdpo check sdpo/ToolUse-v0 --json
+    """
+
+    env_id: tyro.conf.Positional[str]
+    """As for gymnasium.make; MODULE:ID imports the module that registers it, also from this folder."""
+    settings: str = "{}"
+    """Keywords for gymnasium.make, as a JSON object."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Write JSON for a script to read."""
+
+    def __call__(self) -> None:
+        """Run it.
+
+        Raises:
+            SettingError: `settings` is not a JSON object.
+            SystemExit: a law is broken.
+        """
+        results = []
+        for result in examine(self.env_id, **parse_settings(self.settings)):
+            results.append(result)
+            if not self.json:
+                _show(result)
+        if self.json:
+            sys.stdout.write(json.dumps([_row(result) for result in results], indent=2) + "\n")
+        if any(result.broken for result in results):
+            raise SystemExit(1)
+
+
+def _show(result: Result) -> None:
+    console, law = Console(highlight=False, soft_wrap=not sys.stdout.isatty()), result.law
+    console.print(Text.assemble((f"{result.state:11}", _COLOURS[result.state]), f"  {law.name}: {law.demand}"))
+    told = {"Not checked": " ".join(result.left_out)}
+    if result.broken:
+        told = {"What failed": result.broken, "Why it matters": law.why, "How to mend it": law.mend}
+    for label, text in told.items():
+        if text:
+            console.print(Padding(Text.assemble((f"{label}: ", "bold"), printable(text)), (0, 0, 0, 13)))
+
+
+def _row(result: Result) -> dict[str, Any]:
+    law = result.law
+    return {
+        "law": law.name,
+        "demand": law.demand,
+        "state": result.state,
+        "broken": result.broken,
+        "left_out": list(result.left_out),
+        "why": law.why,
+        "mend": law.mend,
+    }
