@@ -15,6 +15,9 @@ ENVIRONMENTS = {
 }
 """Id to ``module:Class``. The module also holds the class's group, ``<Class>Group``."""
 
+EXTRAS = {"sdpo/ALFWorld-v0": "alfworld", "sdpo/SearchQA-v0": "retrieval", "sdpo/WebShop-v0": "webshop"}
+"""Id to the extra that it needs; the others need none."""
+
 
 def register() -> None:
     """Tell gymnasium of every environment in the table."""

@@ -54,6 +54,7 @@ APART = {
         "registry",
         "sandbox",
         "turns",
+        "wrappers",
     },
 }
 """What stands beside the rows, and what of them it may import. Families are reached by `gymnasium.make`."""

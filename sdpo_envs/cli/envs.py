@@ -1,15 +1,24 @@
 """``sdpo envs``: which environments are registered, what each has and what it needs."""
 
-import json
-import sys
-from dataclasses import dataclass
-from typing import Annotated
+import importlib
+import inspect
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Any
 
+import gymnasium
 import tyro
-from rich.console import Console
-from rich.table import Table
 
-from sdpo_envs.registry import ENVIRONMENTS
+from sdpo_envs.cli.screen import screen, shown, table, write_json
+from sdpo_envs.cli.world import Switch, creator, make
+from sdpo_envs.env import FeedbackEnv, JudgedEnv
+from sdpo_envs.errors import MissingExtra
+from sdpo_envs.registry import ENVIRONMENTS, EXTRAS
+from sdpo_envs.sandbox import Sandbox
+from sdpo_envs.sandbox.doctor import Row, wall
+from sdpo_envs.sandbox.local import LocalSandbox
+
+_TASKS = "Tasks are those that come with it: to train on + to test on. `sdpo show ID` shows one."
 
 
 @dataclass(frozen=True)
@@ -19,17 +28,96 @@ class Envs:
     Examples:
         sdpo envs
         sdpo envs --json
+        sdpo envs my_package
     """
 
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    modules: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="MODULE ...")] = ()
+    """What to import first; the environments that it registers are listed too."""
+    json: Switch = False
     """Write JSON for a script to read."""
 
     def __call__(self) -> None:
         """Run it."""
+        families, console = list(survey(self.modules)), screen()
         if self.json:
-            sys.stdout.write(json.dumps([{"id": env_id} for env_id in ENVIRONMENTS], indent=2) + "\n")
+            write_json([asdict(each) for each in families])
             return
-        table = Table("id")
-        for env_id in ENVIRONMENTS:
-            table.add_row(env_id)
-        Console().print(table)
+        rows = table("id", "what the policy meets", "tasks", "turns", "needs", "here")
+        for each in families:
+            tasks = " + ".join(str(count) for count in (each.tasks, each.test_tasks) if count is not None)
+            here = shown("no", "red") if each.missing else shown("yes", "green")
+            needs = ", ".join(each.needs) or "-"
+            rows.add_row(shown(each.id, "bold"), shown(each.about), tasks, str(each.turns or ""), needs, here)
+        console.print(rows)
+        for each in families:
+            if each.missing:
+                console.print(shown(f"{each.id}: {each.missing}", "red"))
+        console.print(_TASKS)
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What is known about an environment.
+
+    Attributes:
+        id: As registered.
+        about: What it is, in a sentence.
+        tasks: How many tasks it has with the settings that it has by itself; None if it cannot be made here.
+        test_tasks: How many there are in the split ``"test"``; None if it has no splits, or cannot be made here.
+        turns: Most actions of one episode; None if nobody says, or it cannot be made here.
+        needs: Extras, and ``"wall"`` where programs run.
+        missing: Which of these is missing here, and what mends it; ``""`` if nothing is.
+    """
+
+    id: str
+    about: str
+    tasks: int | None = None
+    test_tasks: int | None = None
+    turns: int | None = None
+    needs: tuple[str, ...] = ()
+    missing: str = ""
+
+
+def survey(modules: tuple[str, ...] = ()) -> Iterator[Family]:
+    """Make every environment with feedback, and tell what was found.
+
+    Args:
+        modules: Imported first; what they register comes after what this package does.
+
+    Raises:
+        ModuleNotFoundError: there is no such module.
+    """
+    before = set(gymnasium.registry)
+    for module in modules:
+        importlib.import_module(module)
+    local: Row | None = None
+    for env_id in (*ENVIRONMENTS, *sorted(set(gymnasium.registry) - before - set(ENVIRONMENTS))):
+        made = creator(env_id)
+        if not (inspect.isclass(made) and issubclass(made, FeedbackEnv)):
+            continue
+        family = _family(env_id, made)
+        if "wall" in family.needs:
+            local = local or wall("local wall", LocalSandbox)
+            family = family if local.works else replace(family, missing=f"{local.found}; `sdpo doctor` tells more.")
+        yield family
+
+
+def _family(env_id: str, made: Any) -> Family:
+    about = (inspect.getdoc(made) or "").partition("\n")[0]
+    needs = (EXTRAS[env_id],) if env_id in EXTRAS else ()
+    try:
+        env: Any = make(env_id)[1]
+    except MissingExtra as error:
+        return Family(env_id, about, needs=needs, missing=str(error))
+    walls = ("wall",) if isinstance(getattr(env, "sandbox", None), Sandbox) else ()
+    count, turns = len(env.tasks), getattr(env, "turns", 1 if isinstance(env, JudgedEnv) else None)
+    env.close()
+    return Family(env_id, about, count, _test_tasks(env_id, made), turns, (*needs, *walls))
+
+
+def _test_tasks(env_id: str, made: Any) -> int | None:
+    if "split" not in inspect.signature(made).parameters:
+        return None
+    env = make(env_id, split="test")[1]
+    env.close()
+    return len(env.tasks)

@@ -1,0 +1,59 @@
+"""Makes the environment that a command is about."""
+
+import importlib
+import inspect
+from typing import Annotated, Any
+
+import gymnasium
+import tyro
+from gymnasium.envs.registration import load_env_creator
+
+from sdpo_envs.cli import parse_settings
+from sdpo_envs.env import FeedbackEnv
+from sdpo_envs.errors import SettingError, choose
+
+EnvId = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ID")]
+"""An argument that names an environment."""
+Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+"""A flag without its opposite."""
+
+
+def creator(env_id: str) -> Any:
+    """Return what makes an environment: as a rule its class.
+
+    Raises:
+        gymnasium.error.Error: no environment has that id; the message names the nearest.
+        ModuleNotFoundError: `env_id` is ``"module:id"``, and there is no such module.
+    """
+    module, _, name = env_id.rpartition(":")
+    if module:
+        importlib.import_module(module)
+    entry_point = gymnasium.spec(name).entry_point
+    return load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
+
+
+def make(env_id: str, settings: str = "{}", **more: Any) -> tuple[gymnasium.Env[str, str], FeedbackEnv]:
+    """Make an environment; return it as `gymnasium.make` wraps it, and its innermost.
+
+    Args:
+        env_id: A registered id, or ``"module:id"``, which imports the module first.
+        settings: Keywords, as a JSON object.
+        **more: Keywords on top of these.
+
+    Raises:
+        SettingError: the settings are no JSON object, a keyword is not offered, or it is no `FeedbackEnv`.
+        gymnasium.error.Error: as `creator`.
+        ModuleNotFoundError: as `creator`.
+    """
+    made, given = creator(env_id), parse_settings(settings) | more
+    taken = inspect.signature(made).parameters
+    if not any(each.kind is each.VAR_KEYWORD for each in taken.values()):
+        for keyword in given:
+            choose("keyword", keyword, taken)
+    env = gymnasium.make(env_id, disable_env_checker=True, **given)
+    innermost = env.unwrapped
+    if not isinstance(innermost, FeedbackEnv):
+        raise SettingError(
+            f"{env_id} is a {type(innermost).__name__}, and no FeedbackEnv, so nothing can be asked of it."
+        )
+    return env, innermost
