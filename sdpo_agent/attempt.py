@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from sdpo_envs import Feedback, Verdict
+from sdpo_envs.html import Tried, attempt_html, card, group_html
 
 Message = dict[str, str]
 """One turn of a chat: its ``"role"`` (system, user or assistant) and its ``"content"``."""
@@ -112,6 +113,15 @@ class Attempt:
         """The turns that are read and scored together: all of one conversation, or each on its own."""
         return (self.turns,) if self.one_conversation else tuple((turn,) for turn in self.turns)
 
+    @property
+    def tried(self) -> Tried:
+        """What there is to show of it."""
+        actions = [turn.action for turn in self.turns]
+        return Tried(actions, self.reward, self.verdict, self.feedback, self.error)
+
+    def _repr_html_(self) -> str:
+        return attempt_html(self.task_id, self.tried)
+
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -124,6 +134,10 @@ class Group:
     def decided(self) -> tuple[Attempt, ...]:
         """The attempts that somebody decided about."""
         return tuple(attempt for attempt in self.attempts if attempt.decided)
+
+    def _repr_html_(self) -> str:
+        asked = next((turn.observation for attempt in self.attempts for turn in attempt.turns), "")
+        return card(group_html(self.task_id, [attempt.tried for attempt in self.attempts], asked))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """The folder of a run: what it was begun with, what happened, and its last whole state.
 
 ``config.json``: the settings. ``metrics.jsonl``: a row per step, and ``tests.jsonl``: a row per test, the same to the
-last bit however often the run was interrupted. ``timing.jsonl``: what the clock said, kept apart for that reason.
+last bit however often the run was interrupted; and so is ``tokens.jsonl``, what student and teacher think of the tokens
+of some attempts, where it is asked for. ``timing.jsonl``: what the clock said, kept apart for that reason.
 ``warnings.txt``: what the watch said. ``checkpoint/``: a policy to load, and the rest of the state.
 """
 
@@ -21,8 +22,10 @@ from sdpo_agent.policy import Policy
 from sdpo_envs import SettingError
 
 Metrics = dict[str, float]
-FREE = dict.fromkeys(("steps", "attempts", "checkpoint_every", "test_every", "microbatch", "retries"))
+FREE = dict.fromkeys(("steps", "attempts", "checkpoint_every", "test_every", "microbatch", "retries", "token_rows"))
 """What may change when a run is resumed."""
+TOKENS = "tokens.jsonl"
+"""What student and teacher think of tokens; `sdpo_agent.tokenwise` says what is in a row."""
 _CONFIG = "config.json"
 
 
@@ -93,7 +96,9 @@ class Run:
         self.rewrite("metrics.jsonl", state.metrics if state else [])
         self.rewrite("timing.jsonl", state.timing if state else [])
         self.rewrite("tests.jsonl", state.tests if state else [])
-        self._forget_warnings(len(state.metrics) if state else 0)
+        steps = len(state.metrics) if state else 0
+        self.rewrite(TOKENS, [row for row in self.read(TOKENS) if row["step"] <= steps])
+        self._forget_warnings(steps)
         return state
 
     def read(self, name: str) -> list[dict[str, Any]]:
@@ -103,8 +108,8 @@ class Run:
         return [json.loads(line) for line in lines]
 
     def append(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Add rows to a file, on disk before anything else happens."""
-        if self.owner:
+        """Add rows to a file, on disk before anything else happens; none are no reason to begin one."""
+        if self.owner and rows:
             with (self.folder / name).open("a", encoding="utf-8") as file:
                 file.write(_lines(rows))
                 file.flush()

@@ -20,8 +20,9 @@ from sdpo_agent.learn import Algorithm, LearnSettings, learn, make_optimizer
 from sdpo_agent.policy import Policy
 from sdpo_agent.processes import Processes
 from sdpo_agent.rollout import Groups, History, collect
-from sdpo_agent.run import Metrics, Run, State
+from sdpo_agent.run import TOKENS, Metrics, Run, State
 from sdpo_agent.tokens import Tally, add
+from sdpo_agent.tokenwise import teacher_of, token_rows
 from sdpo_agent.watch import fresh_warnings
 from sdpo_envs import InfrastructureError, SettingError
 from sdpo_envs.errors import choose, within
@@ -47,12 +48,15 @@ class TrainSettings(LearnSettings):
     test_every: int = 10
     """Training steps between tests, besides one at the start and one at the end; 0 for those two alone. Where there is
     nothing to test on, none are made."""
+    token_rows: int = 0
+    """Attempts per step of which each token is written to tokens.jsonl, with its log-probability under student and
+    self-teacher, for `sdpo view` to show. Each costs a forward pass of both; needs an algorithm with a self-teacher."""
 
     def __post_init__(self) -> None:
         LearnSettings.__post_init__(self)
         choose("history", self.history, ("observation", "conversation"))
         within("batches", self.batches, 1)
-        for name in ("steps", "retries", "checkpoint_every", "test_every"):
+        for name in ("steps", "retries", "checkpoint_every", "test_every", "token_rows"):
             within(name, getattr(self, name), 0)
         if 0 < self.decay_steps < self.steps:
             raise SettingError(
@@ -90,10 +94,13 @@ def train(
     Raises:
         FileExistsError: `run` holds a run already, and `resume` was not asked for.
         FileNotFoundError: there is no run to resume.
-        SettingError: the run to resume was of another algorithm or other settings; or as for `play_test`.
+        SettingError: the run to resume was of another algorithm or other settings; `token_rows` are wanted of an
+            algorithm without a self-teacher; or as for `play_test`.
         InfrastructureError: in some step every attempt broke, every time, so there was nothing to learn from.
     """
     processes, optimizer = Processes(), make_optimizer(policy, settings)
+    if settings.token_rows:
+        teacher_of(algorithm)
     folder = Run(run, _config(algorithm, settings, told or {}), resume=resume, owner=processes.first)
     state = _taken_up(folder, policy, algorithm, optimizer) if resume else State([], [], {}, {})
     metrics, timing, tests = state.metrics, state.timing, state.tests
@@ -108,11 +115,8 @@ def train(
         if not metrics:
             try_out(0)
         for step in range(len(metrics), settings.steps):
-            row, seconds = train_step(policy, algorithm, envs, optimizer, settings, step, processes)
-            metrics.append({"step": float(step + 1), **row})
-            timing.append({"step": float(step + 1), **seconds})
-            folder.append("metrics.jsonl", metrics[-1:])
-            folder.append("timing.jsonl", timing[-1:])
+            row, seconds, spelled = train_step(policy, algorithm, envs, optimizer, settings, step, processes)
+            _write(folder, state, row, seconds, spelled)
             progress.update(bar, advance=1, said=f"success {row['success_rate']:.2f}  loss {row['loss']:.4f}")
             if processes.first:
                 _warn(folder, progress, metrics)
@@ -133,6 +137,16 @@ def _taken_up(folder: Run, policy: Policy, algorithm: Algorithm, optimizer: torc
     return state
 
 
+def _write(folder: Run, state: State, row: Metrics, seconds: Metrics, spelled: Sequence[Mapping[str, Any]]) -> None:
+    """Write down a step: the rows of its tokens first, so that a step that counts has them."""
+    step, made = len(state.metrics) + 1, int(sum(row["attempts"] for row in state.metrics))
+    folder.append(TOKENS, [{"step": step, "generations": made, **each} for each in spelled])
+    state.metrics.append({"step": float(step), **row})
+    state.timing.append({"step": float(step), **seconds})
+    folder.append("metrics.jsonl", state.metrics[-1:])
+    folder.append("timing.jsonl", state.timing[-1:])
+
+
 def _warn(folder: Run, progress: Progress, metrics: Sequence[Metrics]) -> None:
     for words in fresh_warnings(metrics):
         folder.warn(len(metrics), words)
@@ -147,15 +161,20 @@ def train_step(
     settings: TrainSettings,
     step: int,
     processes: Processes | None = None,
-) -> tuple[Metrics, Metrics]:
-    """Play one batch of groups, learn from it; return what there is to tell, and what it took. `step` counts from 0."""
+) -> tuple[Metrics, Metrics, list[dict[str, Any]]]:
+    """Play one batch of groups, learn from it. `step` counts from 0.
+
+    Returns:
+        What there is to tell; what it took; and the `token_rows` of all processes.
+    """
     processes = processes or Processes()
     start = time.perf_counter()
     groups, told = _play(policy, envs, settings, step, processes)
     played = time.perf_counter()
+    spelled = _spelled(policy, algorithm, groups, settings, step, processes)
     add(told, learn(policy, algorithm, optimizer, groups, settings, step=step, processes=processes))
     seconds = {"seconds_sampling": played - start, "seconds_learning": time.perf_counter() - played}
-    return _means(told), seconds
+    return _means(told), seconds, spelled
 
 
 def play_test(
@@ -252,6 +271,23 @@ def _play_batch(
         task_ids=processes.share(_tasks(envs.task_ids, count, settings.seed, number)),
         history=settings.history,
     )
+
+
+def _spelled(
+    policy: Policy,
+    algorithm: Algorithm,
+    groups: Sequence[Group],
+    settings: TrainSettings,
+    step: int,
+    processes: Processes,
+) -> list[dict[str, Any]]:
+    """Return the `token_rows` of a step; each process scores its share of them."""
+    if not settings.token_rows:
+        return []
+    rank, seed = processes.rank, [settings.seed, step, processes.rank]
+    count = settings.token_rows // processes.count + (rank < settings.token_rows % processes.count)
+    rows = token_rows(policy, algorithm, groups, count, temperature=settings.temperature, seed=seed)
+    return [row for each in processes.gather(rows) for row in each]
 
 
 def _means(told: Tally) -> Metrics:

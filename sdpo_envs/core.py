@@ -109,6 +109,11 @@ class Verdict:
     def __bool__(self) -> NoReturn:
         raise TypeError("A Verdict is neither true nor false; ask verdict.passed or read verdict.reward")
 
+    def _repr_html_(self) -> str:
+        from sdpo_envs.html import verdict_html  # only a notebook asks
+
+        return verdict_html(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
@@ -129,6 +134,11 @@ class Feedback:
 
     def __bool__(self) -> bool:
         return bool(self.text)
+
+    def _repr_html_(self) -> str:
+        from sdpo_envs.html import feedback_html
+
+        return feedback_html(self)
 
 
 Judge = Callable[[Task, str], Verdict]

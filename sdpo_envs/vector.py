@@ -16,9 +16,10 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from gymnasium.wrappers import TimeLimit
 
-from sdpo_envs.core import Feedback, Verdict
+from sdpo_envs.core import Feedback, Task, Verdict
 from sdpo_envs.env import FeedbackEnv, Step, checked_options, checked_seed
 from sdpo_envs.errors import ActionError, InfrastructureError, SettingError
+from sdpo_envs.html import Tried, card, group_html
 
 VectorStep = tuple[
     tuple[str, ...], npt.NDArray[np.float64], npt.NDArray[np.bool_], npt.NDArray[np.bool_], dict[str, Any]
@@ -170,6 +171,23 @@ class GroupEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[Any]]):
     def __getstate__(self) -> dict[str, Any]:
         """Leave the threads behind; a copy starts its own when it steps."""
         return {**vars(self), "_threads": None}
+
+    def _repr_html_(self) -> str:
+        try:
+            return card(*(self._group_html(start) for start in range(0, self.num_envs, self.group_size)))
+        except ResetNeeded:
+            return card("No episode has begun; call reset().")
+
+    def _group_html(self, start: int) -> str:
+        task: Task = self.envs[start].get_wrapper_attr("task")
+        return group_html(task.id, [self._tried(start + slot) for slot in range(self.group_size)], task.prompt)
+
+    def _tried(self, slot: int) -> Tried:
+        info, written = self._infos[slot], self.envs[slot].get_wrapper_attr("attempt")
+        verdict, error = info.get("verdict"), info.get("error", "")
+        reward = float("nan") if error else 0.0 if verdict is None else verdict.reward
+        running = not (self._terminations[slot] or self._truncations[slot])
+        return Tried([written] if written else [], reward, verdict, info.get("feedback"), error, running)
 
     def _pool(self) -> ThreadPoolExecutor:
         if self._threads is None:

@@ -34,7 +34,7 @@ from sdpo_agent.run import Run, State
 from sdpo_envs import GroupEnv, record
 
 STEPS = 6
-SAME = ("metrics.jsonl", "tests.jsonl", "attempts.jsonl", "recording.json")
+SAME = ("metrics.jsonl", "tests.jsonl", "tokens.jsonl", "attempts.jsonl", "recording.json")
 """Files that are the same to the byte however often a recorded run was interrupted."""
 
 
@@ -65,7 +65,8 @@ def play(kind: str, folder: Path, resume: bool | None = None, recorded: bool = F
     envs: Any = GroupEnv(SayEven, num_envs=12 // processes.count, group_size=3)
     test: Any = GroupEnv(SayEven, num_envs=6 // processes.count, group_size=1)
     resume = (folder / "config.json").exists() if resume is None else resume
-    loop = settings(**{"batches": 3 if kind == "dynamic" else 1, **changes})
+    rows = 0 if isinstance(algorithm, GRPO) else 2
+    loop = settings(**{"batches": 3 if kind == "dynamic" else 1, "token_rows": rows, **changes})
     if recorded:
         recording = Train(run=folder, resume=resume)._recording(processes)
         envs, test = record(envs, recording), record(test, recording, phase="test")
@@ -190,7 +191,7 @@ def kill(folder: Path, kinds: list[str]) -> dict[str, Any]:
             del state["timing"]
         told[kind] = {
             **kills,
-            **{name: (whole / name).read_bytes() == (broken / name).read_bytes() for name in SAME},
+            **{name: content(whole / name) == content(broken / name) for name in SAME},
             "rows": len((broken / "metrics.jsonl").read_text().splitlines()),
             "warnings": warnings(whole) == warnings(broken),
             "ends": same(*ends),
@@ -211,10 +212,14 @@ def once(folder: Path) -> dict[str, Any]:
         done = forked(lambda broken=broken: play("grpo", broken, recorded=True, **short), kill_at=at)
         unbegun += broken.exists() and not (broken / "config.json").exists()
         assert forked(lambda broken=broken: play("grpo", broken, recorded=True, **short))
-        same = [(broken / name).read_bytes() == (folder / "whole" / name).read_bytes() for name in SAME]
+        same = [content(broken / name) == content(folder / "whole" / name) for name in SAME]
         if not all(same):
             wrong.append([at, *same])
     return {"kills": at - 1, "unbegun": unbegun, "wrong": wrong}
+
+
+def content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.exists() else None
 
 
 def warnings(folder: Path) -> str:

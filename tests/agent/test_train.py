@@ -172,7 +172,7 @@ def test_it_plays_on_until_enough_groups_are_mixed_and_learns_from_those(policy:
     for seed in range(6):
         envs, student, algorithm = Watched(Say, num_envs=6, group_size=2), policy.copy(), Listening()
         loop = settings(batches=8, seed=seed)
-        row, _ = train_step(student, algorithm, envs, make_optimizer(student, loop), loop, 0)
+        row, *_ = train_step(student, algorithm, envs, make_optimizer(student, loop), loop, 0)
         assert row["attempts"] == 6 * len(envs.asked)
         assert all(map(mixed, algorithm.groups))
         assert len(algorithm.groups) == 3 or len(envs.asked) == 8
@@ -196,7 +196,7 @@ def test_the_first_batch_is_enough_if_it_is_mixed(policy: Policy, envs: GroupEnv
 
 def test_where_no_group_is_ever_mixed_it_gives_up_after_so_many_batches(policy: Policy) -> None:
     envs, algorithm = Watched(Say, num_envs=6, group_size=1), Listening()
-    row, _ = train_step(policy, algorithm, envs, make_optimizer(policy, settings()), settings(batches=3), 0)
+    row, *_ = train_step(policy, algorithm, envs, make_optimizer(policy, settings()), settings(batches=3), 0)
     assert len(envs.asked) == 3
     assert algorithm.groups == []
     assert (row["attempts"], row["optimizer_steps"], row["taught_share"], row["mixed_groups"]) == (18, 0, 0, 0)
@@ -414,7 +414,7 @@ def test_a_step_in_which_everything_breaks_every_time_ends_the_run(
 
 def test_dynamic_sampling_tries_each_of_its_batches_again(policy: Policy) -> None:
     envs, algorithm = Watched(Recovering, num_envs=6, group_size=2, broken=1), Listening()
-    row, _ = train_step(policy, algorithm, envs, make_optimizer(policy, settings()), settings(batches=3), 0)
+    row, *_ = train_step(policy, algorithm, envs, make_optimizer(policy, settings()), settings(batches=3), 0)
     assert envs.asked[0] == envs.asked[1]
     assert (row["broken_attempts"], row["attempts"]) == (6, 6 * len(envs.asked))
     assert all(map(mixed, algorithm.groups))
