@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from sdpo_envs.core import Finding, Outcome, Task, Verdict
-from sdpo_envs.env import natural
+from sdpo_envs.env import Tool, natural
 from sdpo_envs.errors import choose
 from sdpo_envs.feedback import LIMIT, excerpt
 from sdpo_envs.lexicon import PRIOR, TELLING, Lexicon, Request, requests
@@ -110,6 +110,35 @@ class MicroHouse(TurnsEnv):
     def secrets(self, task: Task) -> Sequence[str]:
         """Return where this house keeps each of the things."""
         return _kept(task.answer)
+
+    def tools(self) -> Sequence[Tool]:
+        """Return the three commands."""
+
+        def go(place: str) -> str:
+            """Go to a place of the house.
+
+            Args:
+                place: Where to go.
+            """
+            return f"go {place}"
+
+        def open(place: str) -> str:
+            """Open the closed place where you stand.
+
+            Args:
+                place: What to open.
+            """
+            return f"open {place}"
+
+        def take(thing: str) -> str:
+            """Take a thing that is seen.
+
+            Args:
+                thing: What to take.
+            """
+            return f"take {thing}"
+
+        return go, open, take
 
     def read(self, action: str) -> Move:
         """Read a command, of which no more is repeated than a command can have."""

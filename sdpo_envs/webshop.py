@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from sdpo_envs.core import Finding, Outcome, Task, Verdict
-from sdpo_envs.env import Step, natural
+from sdpo_envs.env import Step, Tool, natural
 from sdpo_envs.errors import choose, require
 from sdpo_envs.feedback import LIMIT
 from sdpo_envs.files import bundled
@@ -173,6 +173,27 @@ class WebShop(TurnsEnv):
         goal: Goal = task.answer
         unsaid = [*goal.attributes, *(value for _, value in goal.options)]
         return [goal.asin, goal.title, *(text for text in unsaid if not _said(text, goal))]
+
+    def tools(self) -> Sequence[Tool]:
+        """Return the search and the click."""
+
+        def search(query: str) -> str:
+            """Search the shop for products. Only the search page can search.
+
+            Args:
+                query: The words to search for.
+            """
+            return self._formed(f"search[{query}]")
+
+        def click(button: str) -> str:
+            """Click a button of this page: a product, an option, a tab, "< prev", "back to search" or "buy now".
+
+            Args:
+                button: What stands on it, as in click[...] among the admissible actions.
+            """
+            return self._formed(f"click[{button}]")
+
+        return search, click
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Choose a task and show the search page."""
