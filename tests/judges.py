@@ -76,11 +76,11 @@ class Reading:
 def read(messages: Sequence[Mapping[str, str]]) -> Reading:
     """Read a prompt; see the top."""
     text = "".join(f"<|im_start|>{each['role']}\n{each['content']}<|im_end|>\n" for each in messages)
-    turns = [turn.partition("\n")[2] for turn in re.split(r"<\|im_end\|>|<\|im_start\|>", text) if turn.strip()]
+    turns = [turn for turn in re.split(r"<\|im_end\|>|<\|im_start\|>", text) if turn.strip()]
     system, user, *others = turns
     named = re.search(r"the mark (\S+) begin", system)
     orders, data, inside = [system, *others], {}, ""
-    for line in user.splitlines():  # at every break of Unicode, as a model takes them all for one
+    for line in user.splitlines()[1:]:  # at every break of Unicode, as a model takes them all for one
         word, name, mark = [*line.split(" "), "", ""][:3]
         if named and not inside and word == "BEGIN" and mark == named[1]:
             inside = name
