@@ -56,6 +56,7 @@ def test_the_wheel_carries_code_tasks_walls_types_and_licence(wheel: Path) -> No
         "tasks/searchqa/corpus.jsonl",
         "tasks/tooluse/test.json",
         "sandboxes/python/worker.py",
+        "template/my_env.py",
     ):
         assert f"sdpo_envs/_data/{bundled}" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)

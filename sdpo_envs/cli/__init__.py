@@ -31,6 +31,7 @@ from sdpo_envs.feedback import printable
 COMMANDS = {
     "envs": ("sdpo_envs.cli.envs:Envs", "list the environments, what each has and what it needs"),
     "check": ("sdpo_envs.cli.check:Check", "hold an environment to the contract; what failed, why, and how to mend it"),
+    "new-env": ("sdpo_envs.cli.new_env:NewEnv", "write an environment of your own to start from, with its test"),
     "show": ("sdpo_envs.cli.show:Show", "show a task as a policy reads it"),
     "play": ("sdpo_envs.cli.play:Play", "answer a task yourself, and see the verdict and the feedback"),
     "train": ("sdpo_agent.__main__:Training", "train a policy on an environment with feedback"),
@@ -40,6 +41,7 @@ COMMANDS = {
     "warm-start": ("sdpo_agent.__main__:WarmStart", "make the small policy of the laptop benchmark"),
     "report": ("sdpo_envs.cli.report:Report", "compare recorded runs, with intervals"),
     "replay": ("sdpo_envs.cli.replay:Replay", "judge what was recorded again, and tell what differs"),
+    "serve": ("sdpo_envs.cli.serve:Serve", "serve an environment to the clients of OpenEnv"),
     "doctor": ("sdpo_envs.cli.doctor:Doctor", "tell what is missing on this machine, and what mends it"),
 }
 """Name to ``module:Class`` and what it does in a line. Strings only, as nothing is imported before it is asked for."""
@@ -59,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: it did not do what was asked; the code is as the module says.
     """
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # as for python -m: MODULE:ID may name a module of this folder
     with for_the_user():
         run(sys.argv[1:] if argv is None else argv)
 

@@ -56,14 +56,15 @@ class Check:
 
 
 def _show(result: Result) -> None:
-    console, law = Console(highlight=False, soft_wrap=not sys.stdout.isatty()), result.law
+    law, wide = result.law, None if sys.stdout.isatty() else 10_000  # a file is not wrapped
+    console = Console(highlight=False, width=wide)
     console.print(Text.assemble((f"{result.state:11}", _COLOURS[result.state]), f"  {law.name}: {law.demand}"))
     told = {"Not checked": " ".join(result.left_out)}
     if result.broken:
         told = {"What failed": result.broken, "Why it matters": law.why, "How to mend it": law.mend}
     for label, text in told.items():
         if text:
-            console.print(Padding(Text.assemble((f"{label}: ", "bold"), printable(text)), (0, 0, 0, 13)))
+            console.print(Padding(Text.assemble((f"{label}: ", "bold"), printable(text)), (0, 0, 0, 13), expand=False))
 
 
 def _row(result: Result) -> dict[str, Any]:
