@@ -40,7 +40,7 @@ APART = {
     "registry": set[str](),
     "check": {"core", "errors", "env"},
     "record": {"core", "errors", "env", "tasks", "vector"},
-    "bench": {"env", "errors", "record"},
+    "bench": {"cli", "env", "errors", "record"},
     "cli": {
         "adapters",
         "bench",

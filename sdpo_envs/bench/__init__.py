@@ -5,7 +5,7 @@ what runs have recorded, whatever loop made them: how one run learned is in `lea
 its seeds, and how that stands beside a baseline, in `standing`. The resampling behind every interval is in
 `intervals`, and `report` shows it all, with `page`, `figure`, `chart` and `cell`. From a shell::
 
-    python -m sdpo_envs.bench runs/ --baseline grpo --out report
+    sdpo report runs/ --baseline grpo --out report
 
 A generation is one attempt of training; evaluations are not counted.
 """

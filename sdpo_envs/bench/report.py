@@ -14,6 +14,8 @@ from sdpo_envs.bench.standing import Reach, Standing
 from sdpo_envs.errors import require
 
 Values = Sequence[str | float]
+SUMMARY = ("algorithm", "quantity", "of", "value", "low", "high", "seeds")
+"""What stands in a row of `summary`."""
 
 
 def tables(found: Comparison) -> list[Any]:
@@ -67,7 +69,7 @@ def save(found: Comparison, folder: str | Path, *, title: str = "Comparison", co
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "summary.csv", ("algorithm", "quantity", "of", "value", "low", "high", "seeds"), _summary(found))
+    _write(folder / "summary.csv", SUMMARY, summary(found))
     heads = ("algorithm", "statistic", "axis", "x", "value", "low", "high", "seeds")
     _write(folder / "curves.csv", heads, _curves(found))
     (folder / "report.html").write_text(page(found, title=title, command=command), encoding="utf-8")
@@ -84,8 +86,8 @@ def _plain(text: str) -> Any:
     return require("rich.text", "bench").Text(text)
 
 
-def _summary(found: Comparison) -> Iterator[Values]:
-    """Yield every number of the tables in a row of its own."""
+def summary(found: Comparison) -> Iterator[Values]:
+    """Yield every number of the tables in a row of its own, with ``""`` for what is not known."""
     for each in found.standings:
         seeds = len(each.full)
         for name in ("final", "final_iqm", "best", "area", "difference", "improvement"):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from recorded import ramp, write_learner
 
-from sdpo_envs.bench.__main__ import main
+from sdpo_envs.cli import main
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,7 +31,7 @@ def test_the_command_works_on_rows_of_any_loop_and_warns_of_nothing(tmp_path: Pa
     assert "mine" in done.stdout
     text = (tmp_path / "out" / "report.html").read_text()
     assert "no attempts of the phase" in text
-    assert "python -m sdpo_envs.bench" in text
+    assert "sdpo report" in text
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "summary.csv",
         "curves.csv",
@@ -44,7 +44,7 @@ def test_every_option_reaches_its_place(tmp_path: Path, capsys: pytest.CaptureFi
     write_learner(tmp_path / "run", ramp(400))
     out = tmp_path / "out"
     options = ["--levels", "0.25", "--last", "2", "--title", "A & B", "--phase", "test", "--out", str(out)]
-    assert main([str(tmp_path / "run"), *options]) == 0
+    main(["report", str(tmp_path / "run"), *options])
     text = (out / "report.html").read_text()
     assert "<h1>A &amp; B</h1>" in text
     assert "the last 2 evaluations" in text
@@ -62,5 +62,7 @@ def test_what_cannot_be_compared_is_told_without_a_traceback(
 ) -> None:
     write_learner(tmp_path / "run", ramp(400))
     monkeypatch.chdir(tmp_path)
-    assert main(arguments) == 2
+    with pytest.raises(SystemExit) as end:
+        main(["report", *arguments])
+    assert end.value.code == 1
     assert told in capsys.readouterr().err
