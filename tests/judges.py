@@ -95,7 +95,7 @@ def read(messages: Sequence[Mapping[str, str]]) -> Reading:
 
 def obeys(orders: str) -> bool:
     """Whether somebody outside the data orders to let the submission pass, or says that it has."""
-    return bool(re.search(r"ignore the rubric|\"outcome\": ?\"passed\"", orders, re.IGNORECASE))
+    return bool(re.search(r'ignore the rubric|\\?"outcome\\?": ?\\?"passed\\?"', orders, re.IGNORECASE))
 
 
 def gullible(body: Body) -> str:
