@@ -95,14 +95,20 @@ def survey(modules: tuple[str, ...] = ()) -> Iterator[Family]:
         made = creator(env_id)
         if not (inspect.isclass(made) and issubclass(made, FeedbackEnv)):
             continue
-        family = _family(env_id, made)
+        family = find(env_id)
         if "wall" in family.needs:
             local = local or wall("local wall", LocalSandbox)
             family = family if local.works else replace(family, missing=f"{local.found}; `sdpo doctor` tells more.")
         yield family
 
 
-def _family(env_id: str, made: Any) -> Family:
+def find(env_id: str) -> Family:
+    """Make an environment, and tell what was found; no program is run behind a wall.
+
+    Raises:
+        SdpoError: its tasks are damaged.
+    """
+    made = creator(env_id)
     about = (inspect.getdoc(made) or "").partition("\n")[0]
     needs = (EXTRAS[env_id],) if env_id in EXTRAS else ()
     try:

@@ -1,6 +1,7 @@
 """``sdpo replay``: judges a recording again."""
 
 import contextlib
+import os.path
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -12,6 +13,8 @@ from sdpo_envs.cli.screen import screen, shown, table, write_json
 from sdpo_envs.cli.world import Switch, make
 from sdpo_envs.errors import SettingError
 from sdpo_envs.record import Difference, Row, replay, rows
+
+_BEFORE, _SHOWN = 20, 200  # characters
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,10 @@ class Replay:
 
     def __call__(self) -> None:
         """Run it."""
-        if self.env is None and self.settings != "{}":
-            raise SettingError("--settings are those of --env; name that too.")
+        if self.env is None and (self.settings != "{}" or self.run.is_file()):
+            raise SettingError(
+                "Name the environment to judge in too, with --env: a file of rows does not say it, and --settings are its own."
+            )
         attempts = rows(self.run)
         with contextlib.ExitStack() as stack:
             env = None if self.env is None else make(self.env, self.settings)[0]

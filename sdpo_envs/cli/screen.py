@@ -37,8 +37,11 @@ def body(console: Console, text: str) -> None:
 
 
 def table(*heads: str, title: str = "") -> Table:
-    """Return a table without frames between its rows."""
-    return Table(*heads, title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    """Return a table without frames, in which what is too long goes on below."""
+    made = Table(*heads, title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in made.columns:
+        column.overflow = "fold"
+    return made
 
 
 def facts(console: Console, told: Mapping[str, Any]) -> None:
