@@ -34,16 +34,14 @@ class Replay:
     env: str | None = None
     """The environment to judge in, where the recording does not say which."""
     settings: str = "{}"
-    """Keywords for that environment, as a JSON object."""
+    """Keywords for that one, as a JSON object."""
     json: Switch = False
     """Write JSON for a script to read."""
 
     def __call__(self) -> None:
         """Run it."""
-        if self.env is None and (self.settings != "{}" or self.run.is_file()):
-            raise SettingError(
-                "Name the environment to judge in too, with --env: a file of rows does not say it, and --settings are its own."
-            )
+        if self.env is None and self.run.is_file():
+            raise SettingError("Name the environment to judge in with --env: a file of rows does not say which it was.")
         attempts = rows(self.run)
         with contextlib.ExitStack() as stack:
             env = None if self.env is None else make(self.env, self.settings)[0]
@@ -75,18 +73,23 @@ def _plain(attempts: list[Row], broken: int, found: list[Difference]) -> dict[st
 
 def _show(attempts: list[Row], broken: int, found: list[Difference]) -> None:
     console = screen()
-    differing = len({each.row for each in found})
     if found:
         lines = table("row", "task", "what", "recorded", "now")
         for each in found:
-            stored, now = (shown(str(_value(value))) for value in (each.stored, each.now))
+            stored, now = map(shown, _apart(str(_value(each.stored)), str(_value(each.now))))
             lines.add_row(str(each.row), shown(attempts[each.row].task), each.column, stored, now)
         console.print(lines)
-    left = f" {broken} broke when they were made, and were left out." if broken else ""
-    said = f"{differing} come out differently." if found else "All come out the same."
-    console.print(
-        shown(f"{len(attempts) - broken} attempts were judged again. {said}{left}", "red" if found else "green")
-    )
+    counts = f"Judged again: {len(attempts) - broken}. Different: {len({each.row for each in found})}."
+    counts += f" Left out, as they broke when they were made: {broken}." if broken else ""
+    console.print(shown(counts, "red" if found else "green"))
+
+
+def _apart(stored: str, now: str) -> tuple[str, str]:
+    """Return two texts from a little before they part, and not much of them."""
+    start = max(0, len(os.path.commonprefix([stored, now])) - _BEFORE)
+    before = "..." if start else ""
+    cut = [text[start : start + _SHOWN] + ("..." if len(text) > start + _SHOWN else "") for text in (stored, now)]
+    return before + cut[0], before + cut[1]
 
 
 def _value(value: Any) -> Any:
