@@ -8,6 +8,7 @@
         print(result.reward, result.observation.feedback)
 """
 
+import contextlib
 import copy
 import math
 import uuid
@@ -31,13 +32,13 @@ _TOLD = ("task_id", "system", "verdict", "feedback")
 """What has a field of its own in an observation; the rest of an environment's info is in `info`."""
 
 
-class FeedbackAction(Action):
+class FeedbackAction(Action):  # type: ignore[misc]
     """What the policy wrote: any text."""
 
     text: SkipValidation[str] = Field(description="What the policy wrote.")
 
 
-class FeedbackObservation(Observation):
+class FeedbackObservation(Observation):  # type: ignore[misc]
     """What `reset` and `step` say. `reward` and `done` stand in the `StepResult` around it."""
 
     text: str = Field(description="What the policy reads next: the prompt, the next turn, or the feedback at the end.")
@@ -52,7 +53,7 @@ class FeedbackObservation(Observation):
     info: dict[str, Any] = Field({}, description="What else the environment tells, such as the commands of a turn.")
 
 
-class FeedbackState(State):
+class FeedbackState(State):  # type: ignore[misc]
     """Where a session stands: ``episode_id``, ``step_count``, and the episode's task, empty before a reset."""
 
     env: str = ""
@@ -171,6 +172,10 @@ class FeedbackClient(EnvClient[FeedbackAction, FeedbackObservation, FeedbackStat
         await super().connect()
         self._ws.ping_timeout = None
         return self
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        with contextlib.suppress(ConnectionClosed):  # what the server said as it closed is then the reply
+            await super()._send(message)
 
     async def _send_and_receive(self, message: dict[str, Any]) -> dict[str, Any]:
         try:

@@ -1,6 +1,6 @@
 """``sdpo serve``: an environment for the clients of OpenEnv."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import tyro
 
@@ -24,7 +24,8 @@ class Serve:
     """As for gymnasium.make; MODULE:ID imports the module that registers it, also from this folder."""
     settings: str = "{}"
     """Keywords for gymnasium.make, as a JSON object."""
-    service: tyro.conf.OmitArgPrefixes[Service] = Service()  # noqa: RUF009 - it is frozen
+    service: tyro.conf.OmitArgPrefixes[Service] = field(default_factory=Service)
+    """Where to listen, and how much to take."""
 
     def __call__(self) -> None:
         """Run it.
