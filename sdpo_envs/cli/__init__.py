@@ -34,6 +34,7 @@ COMMANDS = {
     "new-env": ("sdpo_envs.cli.new_env:NewEnv", "write an environment of your own to start from, with its test"),
     "show": ("sdpo_envs.cli.show:Show", "show a task as a policy reads it"),
     "play": ("sdpo_envs.cli.play:Play", "answer a task yourself, and see the verdict and the feedback"),
+    "view": ("sdpo_envs.cli.view:View", "write a page to look at the attempts of a recorded run"),
     "train": ("sdpo_agent.__main__:Training", "train a policy on an environment with feedback"),
     "discover": ("sdpo_agent.__main__:Discover", "attempt hard tasks until an attempt succeeds"),
     "probe": ("sdpo_agent.__main__:Probe", "tell, before any training, how much feedback helps a policy"),
@@ -41,6 +42,10 @@ COMMANDS = {
     "warm-start": ("sdpo_agent.__main__:WarmStart", "make the small policy of the laptop benchmark"),
     "report": ("sdpo_envs.cli.report:Report", "compare recorded runs, with intervals"),
     "replay": ("sdpo_envs.cli.replay:Replay", "judge what was recorded again, and tell what differs"),
+    "judge-agreement": (
+        "sdpo_envs.cli.judge_agreement:JudgeAgreement",
+        "tell whether a language model judges as a rule does",
+    ),
     "serve": ("sdpo_envs.cli.serve:Serve", "serve an environment to the clients of OpenEnv"),
     "doctor": ("sdpo_envs.cli.doctor:Doctor", "tell what is missing on this machine, and what mends it"),
 }
