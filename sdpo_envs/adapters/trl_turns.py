@@ -21,7 +21,10 @@ from sdpo_envs.errors import InfrastructureError, SettingError, require
 
 _BROKE = "The environment broke. This attempt does not count."
 _OVER = "The episode is over."
-_ACT_BY_TOOLS = "\n\nAct by calling a tool. Nothing else that you write is read."
+_ACT = "\n\nAct by calling a tool. Nothing else that you write is read."
+_ACT_UNTAGGED = (
+    "\n\nAct by calling a tool, without the tags that may be named above. Nothing else that you write is read."
+)
 
 
 class Episodes:
@@ -43,9 +46,10 @@ class Episodes:
 
     def __init__(self, env_id: str, **settings: Any) -> None:
         self._env = made(env_id, settings)
-        tools = self._env.get_wrapper_attr("tools")() or (act,)
+        tools = self._env.get_wrapper_attr("tools")()
+        methods = {tool.__name__: _method(tool) for tool in tools or (act,)}
         name = type(self._env.unwrapped).__name__
-        self._episode: type[Episode] = type(name, (Episode,), {tool.__name__: _method(tool) for tool in tools})
+        self._episode: type[Episode] = type(name, (Episode,), {**methods, "_asks": _ACT_UNTAGGED if tools else _ACT})
 
     def __call__(self) -> "Episode":
         """Return an environment of its own, which shares tasks, judge and sandbox with the others."""
@@ -76,6 +80,8 @@ class Episode:
         judged: What was said of the episode so far.
     """
 
+    _asks: str = _ACT
+
     def __init__(self, env: gymnasium.Env[str, str]) -> None:
         self._env = env
         self._running = False
@@ -97,7 +103,7 @@ class Episode:
         except InfrastructureError as error:
             return self._broken(error)
         self._running, self.task_id = True, info["task_id"]
-        return observation + _ACT_BY_TOOLS
+        return observation + self._asks
 
     def get_reward(self) -> float | None:
         """Return the reward of the episode, None if its machinery broke."""
