@@ -61,7 +61,7 @@ def test_the_wheel_carries_code_tasks_walls_types_and_licence(wheel: Path) -> No
         assert f"sdpo_envs/_data/{bundled}" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     tops = {name.split("/")[0] for name in names}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"sdpo_envs", "sdpo_agent"}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"sdpo_envs", "sdpo_agent", "sdpo_verifiers.py"}
 
 
 @pytest.mark.timeout(600)
