@@ -40,7 +40,8 @@ APART = {
     "registry": set[str](),
     "agreement": {"core", "env", "errors"},
     "check": {"core", "errors", "env"},
-    "record": {"core", "errors", "env", "tasks", "vector"},
+    "record": {"core", "errors", "env", "html", "tasks", "vector"},
+    "viewer": {"core", "env", "errors", "feedback", "html", "record", "tasks"},
     "bench": {"cli", "env", "errors", "record"},
     "cli": {
         "adapters",
@@ -58,6 +59,7 @@ APART = {
         "rubric",
         "sandbox",
         "turns",
+        "viewer",
         "wrappers",
     },
 }
@@ -165,7 +167,7 @@ def test_the_agent_imports_only_public_names_of_the_environments(path: Path) -> 
 @each_agent_file
 def test_a_library_is_known_where_it_belongs(path: Path) -> None:
     homes = {
-        "accelerate": {"processes.py"},
+        "accelerate": {"processes.py", "trackers.py"},
         "openai": {"server.py"},
         "tokenizers": {"small.py"},
         "transformers": {"cache.py", "policy.py", "small.py"},

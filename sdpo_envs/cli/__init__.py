@@ -17,6 +17,7 @@ import contextlib
 import inspect
 import json
 import os
+import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
@@ -30,22 +31,19 @@ from sdpo_envs.feedback import printable
 
 COMMANDS = {
     "envs": ("sdpo_envs.cli.envs:Envs", "list the environments, what each has and what it needs"),
-    "check": ("sdpo_envs.cli.check:Check", "hold an environment to the contract; what failed, why, and how to mend it"),
-    "new-env": ("sdpo_envs.cli.new_env:NewEnv", "write an environment of your own to start from, with its test"),
+    "check": ("sdpo_envs.cli.check:Check", "hold an environment to each law of the contract"),
+    "new-env": ("sdpo_envs.cli.new_env:NewEnv", "write an environment to start from, with its test"),
     "show": ("sdpo_envs.cli.show:Show", "show a task as a policy reads it"),
     "play": ("sdpo_envs.cli.play:Play", "answer a task yourself, and see the verdict and the feedback"),
     "view": ("sdpo_envs.cli.view:View", "write a page to look at the attempts of a recorded run"),
     "train": ("sdpo_agent.__main__:Training", "train a policy on an environment with feedback"),
     "discover": ("sdpo_agent.__main__:Discover", "attempt hard tasks until an attempt succeeds"),
     "probe": ("sdpo_agent.__main__:Probe", "tell, before any training, how much feedback helps a policy"),
-    "bench": ("sdpo_agent.__main__:Bench", "tune algorithms alike, train them over seeds, and compare them"),
+    "bench": ("sdpo_agent.__main__:Bench", "tune algorithms alike, train each over seeds, and compare"),
     "warm-start": ("sdpo_agent.__main__:WarmStart", "make the small policy of the laptop benchmark"),
     "report": ("sdpo_envs.cli.report:Report", "compare recorded runs, with intervals"),
     "replay": ("sdpo_envs.cli.replay:Replay", "judge what was recorded again, and tell what differs"),
-    "judge-agreement": (
-        "sdpo_envs.cli.judge_agreement:JudgeAgreement",
-        "tell whether a language model judges as a rule does",
-    ),
+    "judge-agreement": ("sdpo_envs.cli.judge_agreement:JudgeAgreement", "tell how far a model judges as a rule does"),
     "serve": ("sdpo_envs.cli.serve:Serve", "serve an environment to the clients of OpenEnv"),
     "doctor": ("sdpo_envs.cli.doctor:Doctor", "tell what is missing on this machine, and what mends it"),
 }
@@ -120,7 +118,7 @@ def read(name: str, argv: Sequence[str]) -> Callable[[], None]:
     made, tyro = _load(name), require("tyro", "cli")
     bare = (tyro.conf.OmitSubcommandPrefixes,)
     command: Callable[[], None] = tyro.cli(
-        made, args=list(argv), prog=f"sdpo {name}", description=inspect.getdoc(made), config=bare
+        made, args=list(argv), prog=f"sdpo {name}", description=_about(made), config=bare
     )
     return command
 
@@ -143,6 +141,17 @@ def parse_settings(text: str, flag: str = "--settings") -> dict[str, Any]:
 def _load(name: str) -> Any:
     module, _, attribute = COMMANDS[name][0].partition(":")
     return getattr(require(module, "agent" if module.startswith("sdpo_agent") else "cli"), attribute)
+
+
+def _about(made: Any) -> str:
+    """Return the help of a command: its docstring, as wide as the terminal.
+
+    It is indented, as tyro joins lines that begin with a letter.
+    """
+    told, examples, lines = (inspect.getdoc(made) or "").partition("\n\nExamples:\n")
+    wide = min(shutil.get_terminal_size().columns, 120) - 2
+    told = "\n\n".join(textwrap.fill(paragraph, wide) for paragraph in told.split("\n\n"))
+    return textwrap.indent(told + examples + lines.replace("    ", "  "), "  ")
 
 
 def _complete(argv: Sequence[str]) -> None:

@@ -1,0 +1,52 @@
+"""``sdpo view``: a recorded run as one HTML file."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from sdpo_envs.cli.screen import write_json
+from sdpo_envs.cli.world import Switch
+from sdpo_envs.feedback import printable
+from sdpo_envs.viewer import page, read
+
+
+@dataclass(frozen=True)
+class View:
+    """Write a page to look at the attempts of a recorded run.
+
+    One HTML file, which needs no other and no network: attempts by task, outcome, phase, reward and text, with prompt,
+    actions, feedback and peers. Where the run was trained with --token-rows, tokens are coloured by how much likelier
+    or less likely the self-teacher finds them.
+
+    Examples:
+        sdpo view runs/latest
+        sdpo view runs/latest --out page.html
+        sdpo view attempts.jsonl --bare --json
+    """
+
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """The folder of a recorded run, or a file of rows."""
+    out: Path | None = None
+    """The file to write; None for view.html beside the attempts."""
+    bare: Switch = False
+    """Leave the prompts out, so that no environment is made."""
+    json: Switch = False
+    """Write JSON for a script to read."""
+
+    def __call__(self) -> None:
+        """Run it."""
+        found = read(self.run, prompts=not self.bare)
+        out = self.out or (self.run if self.run.is_dir() else self.run.parent) / "view.html"
+        out.parent.mkdir(parents=True, exist_ok=True)
+        written = out.write_text(page(found), encoding="utf-8")
+        facts = {"attempts": len(found.rows), "scored": len(found.turns), "bytes": written, "notes": list(found.notes)}
+        if self.json:
+            write_json({"out": str(out), **facts})
+            return
+        for note in found.notes:
+            sys.stderr.write(f"{printable(note)}\n")
+        told = f"{facts['attempts']:,} attempts, {facts['scored']:,} with scored tokens, {written / 1e6:.1f} MB"
+        sys.stdout.write(f"{printable(str(out))}: {told}\n")

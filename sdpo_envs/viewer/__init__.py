@@ -1,0 +1,30 @@
+"""A recorded run to look at: `read(run)` in a notebook, `view(run)` for one HTML file, ``sdpo view RUN`` in a shell."""
+
+from pathlib import Path
+
+from sdpo_envs.viewer.page import page
+from sdpo_envs.viewer.reading import Reading, Turn, read
+
+__all__ = ["Reading", "Turn", "page", "read", "view"]
+
+
+def view(run: str | Path, out: str | Path | None = None, *, prompts: bool = True) -> Path:
+    """Write a page with the attempts of a run: filters, feedback, peers, turns, and tokens coloured by the gap.
+
+    Args:
+        run: A recording, or a file of rows.
+        out: The file to write; None for ``view.html`` in the folder of the run.
+        prompts: Whether to make the environments again and ask them for the prompts.
+
+    Returns:
+        The file. It needs no other, and no network.
+
+    Raises:
+        FileNotFoundError: there is no such run.
+        RecordError: a row is not as it should be.
+    """
+    run = Path(run)
+    path = (run if run.is_dir() else run.parent) / "view.html" if out is None else Path(out)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page(read(run, prompts=prompts)), encoding="utf-8")
+    return path

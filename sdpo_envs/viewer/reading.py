@@ -1,0 +1,226 @@
+"""A recorded run, read to be looked at: attempts, the prompts they answered, and what was thought of their tokens.
+
+Nothing is written, and nothing is run but the making of environments that are registered in this process, to ask them
+for prompts.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+
+from sdpo_envs.core import Task
+from sdpo_envs.env import FeedbackEnv
+from sdpo_envs.errors import RecordError, SdpoError
+from sdpo_envs.html import card, facts_html, grid, shown
+from sdpo_envs.record.row import RECORDING, Row, World, records, rows, told, worlds
+from sdpo_envs.tasks import Record
+
+TOKENS = "tokens.jsonl"
+"""What student and teacher think of tokens, as `train --token-rows` of the agent writes it, beside the attempts."""
+_SECRET = ("key", "password", "secret", "token")
+_CANNOT = (SdpoError, gymnasium.error.Error, TypeError, ValueError, OSError, ImportError)
+"""What making an environment may raise because of its settings or what is installed here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What student and self-teacher think of each token of one action.
+
+    Attributes:
+        saw: What the policy read.
+        reads: What the teacher read in place of that, None for the same.
+        tokens: The texts of the N tokens.
+        student: N log-probabilities, nats; None where one is not finite.
+        teacher: The same of the teacher; None where it did not score the turn.
+    """
+
+    saw: str
+    reads: str | None
+    tokens: tuple[str, ...]
+    student: tuple[float | None, ...]
+    teacher: tuple[float | None, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A run. In a notebook it shows itself.
+
+    Attributes:
+        name: Of the folder.
+        facts: Name to value: what was told when it began, and the environment of each phase.
+        rows: The attempts.
+        slots: Of each attempt, its number within its group.
+        turns: For some attempts, by their number, what was thought of the tokens of each turn.
+        prompts: By phase and task id, the task without its answer, where it is known.
+        notes: What a reader should know is missing, a sentence each.
+    """
+
+    name: str
+    facts: Mapping[str, str]
+    rows: tuple[Row, ...]
+    slots: tuple[int, ...]
+    turns: Mapping[int, tuple[Turn, ...]]
+    prompts: Mapping[tuple[str, str], Task]
+    notes: tuple[str, ...]
+
+    def _repr_html_(self) -> str:
+        phases = list(dict.fromkeys(row.phase for row in self.rows))
+        heads = ["phase", "attempts", "groups", "tasks", "passed", "broken", "mean reward", "outcomes"]
+        table = grid(heads, [list(_summary(phase, self.rows)) for phase in phases])
+        notes = "".join(f"<div><i>{shown(note)}</i></div>" for note in self.notes)
+        scored = f"<div>{len(self.turns)} attempts with scored tokens.</div>" if self.turns else ""
+        return card(f"<b>{shown(self.name)}</b>", facts_html(self.facts), table, scored, notes)
+
+
+def read(run: str | Path, *, prompts: bool = True) -> Reading:
+    """Read a recording, or a file of rows that anybody wrote.
+
+    Args:
+        run: A folder, or a ``.jsonl`` or ``.parquet`` file as for `sdpo_envs.record.rows`.
+        prompts: Whether to make the environments again, where they are registered, and ask them for the prompts.
+
+    Raises:
+        FileNotFoundError: there is no such run.
+        RecordError: a row is not as it should be; the message names its place.
+    """
+    path, notes = Path(run), list[str]()
+    attempts = rows(path)
+    recorded = path.is_dir() and (path / RECORDING).exists()
+    known = worlds(path) if recorded else {}
+    facts = {name: str(value) for name, value in told(path).items()} if recorded else {}
+    facts |= {f"{phase} environment": _named(world) for phase, world in known.items()}
+    slots = _slots(attempts)
+    tokens = path / TOKENS if path.is_dir() else path.with_name(TOKENS)
+    turns, lost = _matched(attempts, slots, list(records(tokens))) if tokens.exists() else ({}, 0)
+    if lost:
+        notes.append(f"{lost} rows of {TOKENS} are of no attempt that is recorded here, and are left out.")
+    found: dict[tuple[str, str], Task] = {}
+    for phase, world in known.items() if prompts else ():
+        wanted = dict.fromkeys(row.task for row in attempts if row.phase == phase)
+        found |= {(phase, task.id): task for task in _prompts(phase, world, wanted, notes.append)}
+    if not known:
+        notes.append("The environments were not recorded, so there are no prompts.")
+    return Reading(path.absolute().name, facts, tuple(attempts), slots, turns, found, tuple(notes))
+
+
+def _prompts(phase: str, world: World, wanted: Mapping[str, None], note: Callable[[str], None]) -> Iterator[Task]:
+    """Yield the tasks of a phase, with what is read first for a prompt and without answers."""
+    if world.env not in gymnasium.registry:
+        note(f"The environment of {phase!r}, {world.env}, is not registered here, so its prompts are not shown.")
+        return
+    try:
+        env = gymnasium.make(world.env, disable_env_checker=True, **world.settings)
+    except _CANNOT as error:
+        note(f"The environment of {phase!r} could not be made, so its prompts are not shown: {error}")
+        return
+    try:
+        innermost = env.unwrapped
+        known = set(innermost.task_ids) if isinstance(innermost, FeedbackEnv) else set()
+        for task_id in (each for each in wanted if each in known):
+            observation, info = env.reset(options={"task_id": task_id})
+            yield Task(task_id, observation, None, info["system"])
+    except _CANNOT as error:
+        note(f"The prompts of {phase!r} are shown only in part: {error}")
+    finally:
+        env.close()
+
+
+def _slots(attempts: Sequence[Row]) -> tuple[int, ...]:
+    """Number the attempts of each group, which are recorded in the order of their slots."""
+    counts: dict[tuple[str, int], int] = defaultdict(int)
+    slots = []
+    for row in attempts:
+        slots.append(counts[row.phase, row.group])
+        counts[row.phase, row.group] += 1
+    return tuple(slots)
+
+
+def _matched(
+    attempts: Sequence[Row], slots: Sequence[int], found: Sequence[Record]
+) -> tuple[dict[int, tuple[Turn, ...]], int]:
+    """Return, by the number of the attempt, what was thought of its tokens; and how many are of no attempt.
+
+    An attempt is the first at its task, in its slot, with its actions, of all that were made since its step began.
+    """
+    places: dict[tuple[str, int, tuple[str, ...]], list[int]] = defaultdict(list)
+    for number, (row, slot) in enumerate(zip(attempts, slots, strict=True)):
+        if row.phase == "train":
+            places[row.task, slot, row.actions].append(number)
+    turns: dict[int, tuple[Turn, ...]] = {}
+    lost = 0
+    for record in found:
+        told_turns = [Record(record.where, _object(record, each)) for each in record.get("turns", list)]
+        actions = tuple(each.get("action", str) for each in told_turns)
+        since = record.get("generations", int)
+        here = places[record.get("task", str), record.get("attempt", int), actions]
+        later = [each for each in here if attempts[each].generations >= since and each not in turns]
+        if later:
+            turns[later[0]] = tuple(map(_turn, told_turns))
+        else:
+            lost += 1
+    return turns, lost
+
+
+def _turn(record: Record) -> Turn:
+    tokens = tuple(record.get("tokens", list))
+    if not all(isinstance(each, str) for each in tokens):
+        raise RecordError(f"{record.where}: the tokens of a turn must be str.")
+    teacher = None if record.row.get("teacher") is None else _numbers(record, "teacher", len(tokens))
+    reads = None if record.row.get("reads") is None else record.get("reads", str)
+    return Turn(record.get("saw", str), reads, tokens, _numbers(record, "student", len(tokens)), teacher)
+
+
+def _numbers(record: Record, column: str, count: int) -> tuple[float | None, ...]:
+    numbers = record.get(column, list)
+    good = all(each is None or (isinstance(each, int | float) and math.isfinite(each)) for each in numbers)
+    if len(numbers) != count or not good:
+        raise RecordError(f"{record.where}: {column!r} must be {count} numbers, one per token, or nulls.")
+    return tuple(numbers)
+
+
+def _object(record: Record, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise RecordError(f"{record.where}: each of 'turns' must be an object, not {type(value).__name__}.")
+    return value
+
+
+def _named(world: World) -> str:
+    """Return the environment and its settings, but for what may be a key."""
+    hidden = {name: "(hidden)" if _is_secret(name) else value for name, value in world.settings.items()}
+    settings = ", ".join(f"{name}={value!r}" for name, value in hidden.items())
+    return f"{world.env or 'made by hand'}{f' ({settings})' if settings else ''}"
+
+
+def _is_secret(name: str) -> bool:
+    return any(word in name.lower() for word in _SECRET)
+
+
+def _summary(phase: str, attempts: Sequence[Row]) -> Iterator[str]:
+    mine = [row for row in attempts if row.phase == phase]
+    judged = [row for row in mine if not row.broken]
+    outcomes: dict[str, int] = defaultdict(int)
+    for row in mine:
+        outcomes[outcome(row)] += 1
+    yield shown(phase)
+    yield f"{len(mine):,}"
+    yield f"{len({row.group for row in mine}):,}"
+    yield f"{len({row.task for row in mine}):,}"
+    yield f"{sum(row.passed for row in judged) / len(judged):.3f}" if judged else ""
+    yield f"{len(mine) - len(judged):,}"
+    yield f"{sum(row.reward for row in judged) / len(judged):.3f}" if judged else ""
+    order = sorted(outcomes.items(), key=lambda pair: -pair[1])
+    yield ", ".join(f"{shown(name)} {count:,}" for name, count in order)
+
+
+def outcome(row: Row) -> str:
+    """Return how an attempt ended, in a word."""
+    if row.broken or row.error:
+        return "broken"
+    if row.outcome is None:
+        return "passed" if row.passed else "no outcome"
+    return row.outcome.value
