@@ -165,6 +165,7 @@ class Training:
     """
 
     chosen: Annotated[TRAIN, Inline]  # type: ignore[valid-type]
+    """The algorithm, with its settings."""
 
     def __call__(self) -> None:
         """Run it."""
@@ -310,7 +311,7 @@ class WarmStart:
 
 @dataclass(frozen=True)
 class Bench:
-    """Tune algorithms alike, train them over seeds, and compare them.
+    """Tune algorithms alike, train each over seeds, and compare.
 
     Examples:
         sdpo bench --algorithms grpo sdpo hybrid --seeds 10

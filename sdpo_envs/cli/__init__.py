@@ -116,9 +116,9 @@ def read(name: str, argv: Sequence[str]) -> Callable[[], None]:
         MissingExtra: what the command needs is not installed.
     """
     made, tyro = _load(name), require("tyro", "cli")
-    bare = (tyro.conf.OmitSubcommandPrefixes,)
+    manners = (tyro.conf.OmitSubcommandPrefixes, tyro.conf.HelptextFromCommentsOff)
     command: Callable[[], None] = tyro.cli(
-        made, args=list(argv), prog=f"sdpo {name}", description=_about(made), config=bare
+        made, args=list(argv), prog=f"sdpo {name}", description=_about(made), config=manners
     )
     return command
 
@@ -146,12 +146,12 @@ def _load(name: str) -> Any:
 def _about(made: Any) -> str:
     """Return the help of a command: its docstring, as wide as the terminal.
 
-    It is indented, as tyro joins lines that begin with a letter.
+    Tyro joins lines of which the second begins with a letter, so those that go on begin with a space.
     """
     told, examples, lines = (inspect.getdoc(made) or "").partition("\n\nExamples:\n")
-    wide = min(shutil.get_terminal_size().columns, 120) - 2
-    told = "\n\n".join(textwrap.fill(paragraph, wide) for paragraph in told.split("\n\n"))
-    return textwrap.indent(told + examples + lines.replace("    ", "  "), "  ")
+    wide = min(shutil.get_terminal_size().columns, 120)
+    filled = [textwrap.fill(paragraph, wide, subsequent_indent=" ") for paragraph in told.split("\n\n")]
+    return "\n\n".join(filled) + examples + lines
 
 
 def _complete(argv: Sequence[str]) -> None:

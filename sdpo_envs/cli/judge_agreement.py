@@ -18,7 +18,7 @@ from sdpo_envs.rubric import CRITERIA, Rubric
 
 @dataclass(frozen=True)
 class JudgeAgreement:
-    """Tell whether a language model judges as the rule of an environment does.
+    """Tell how far a model judges as a rule does.
 
     It is shown tasks, the right action of each as the reference, and a right, a wrong and a malformed action to judge.
     The key of its server is read from OPENAI_API_KEY.

@@ -17,9 +17,10 @@ _FILES = ("README.md", "my_env.py", "pyproject.toml", "test_my_env.py")
 
 @dataclass(frozen=True)
 class NewEnv:
-    """Write an environment to start from, with its test, in a folder of its own.
+    """Write an environment to start from, with its test.
 
-    It keeps the contract as it stands: words to put in order, for you to replace. Nothing is overwritten.
+    Both stand in a folder of their own and keep the contract as they are: words to put in order, for you to replace.
+    Nothing is overwritten.
 
     Examples:
         sdpo new-env riddles

@@ -1,9 +1,9 @@
 """``sdpo replay``: judges a recording again."""
 
 import contextlib
-import os.path
 from dataclasses import dataclass
 from enum import Enum
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -86,7 +86,8 @@ def _show(attempts: list[Row], broken: int, found: list[Difference]) -> None:
 
 def _apart(stored: str, now: str) -> tuple[str, str]:
     """Return two texts from a little before they part, and not much of them."""
-    start = max(0, len(os.path.commonprefix([stored, now])) - _BEFORE)
+    alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(stored, now, strict=False)))
+    start = max(0, alike - _BEFORE)
     before = "..." if start else ""
     cut = [text[start : start + _SHOWN] + ("..." if len(text) > start + _SHOWN else "") for text in (stored, now)]
     return before + cut[0], before + cut[1]

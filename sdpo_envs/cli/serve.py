@@ -11,9 +11,10 @@ from sdpo_envs.errors import require
 
 @dataclass(frozen=True)
 class Serve:
-    """Serve an environment to OpenEnv's clients, until it is interrupted.
+    """Serve an environment to the clients of OpenEnv.
 
-    Each connection is a session with an environment of its own; docs/openenv.md says what is said there.
+    Until it is interrupted; each connection is a session with an environment of its own. docs/openenv.md says what is
+    said there.
 
     Examples:
         sdpo serve sdpo/ToolUse-v0
