@@ -2,7 +2,7 @@
 
     python benchmarks/gap.py runs/ablations runs/ablations-tool --out runs/gap
 
-Reads what `python -m sdpo_agent bench` has made with several ways to teach. For each way, in each world: the probe's
+Reads what `sdpo bench` has made with several ways to teach. For each way, in each world: the probe's
 gap and lift (`sdpo_agent.probe`), of the policy that training began with, under the hindsight that this way shows its
 teacher, each times the share of attempts that there is such hindsight on; and the final success less that before
 training, on tasks to test on. All are means over seeds, with 95 % bootstrap intervals over them. It prints them, with

@@ -1,4 +1,4 @@
-"""The command line: ``python -m sdpo_agent`` with ``train``, ``discover``, ``probe``, ``warm-start`` or ``bench``."""
+"""The agent's commands for launchers of several processes, which take a module: ``accelerate launch -m sdpo_agent train ...``."""
 
 import contextlib
 import re

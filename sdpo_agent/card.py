@@ -1,6 +1,6 @@
 """Makes the small policy of the laptop benchmark, and writes down how: one command, the same each time.
 
-    python -m sdpo_agent warm-start --out tasks/micro/policy
+    sdpo warm-start --out tasks/micro/policy
 
 Nothing but the environments' own episodes is learned from (`sdpo_agent.episodes`), so whoever has them has the data.
 """
@@ -105,7 +105,7 @@ def save_with_card(settings: WarmStartSettings, folder: Path) -> Mapping[str, An
     policy.save(folder)
     weights = (folder / "model.safetensors").read_bytes()
     card = {
-        "command": "python -m sdpo_agent warm-start",
+        "command": "sdpo warm-start",
         "settings": asdict(settings),
         "parameters": sum(weight.numel() for weight in policy.trainable()),
         "episodes": settings.steps * settings.batch,

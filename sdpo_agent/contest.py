@@ -1,6 +1,6 @@
 """The benchmark: algorithms tuned alike, trained from the same policy in the same worlds, and compared with intervals.
 
-    python -m sdpo_agent bench --algorithms grpo sdpo hybrid --seeds 10
+    sdpo bench --algorithms grpo sdpo hybrid --seeds 10
 
 First every algorithm chooses among its variants, by their final success on seeds that are not reported. Then it is
 trained on those that are, a world each. The environment keeps the score (`sdpo_envs.record`), and `sdpo_envs.bench`
@@ -104,7 +104,7 @@ def contest(settings: ContestSettings, program: Sequence[str] = PROGRAM) -> None
 def command(settings: ContestSettings) -> str:
     """Return the command line that makes the same sweep."""
     default = ContestSettings()
-    words = ["python", "-m", "sdpo_agent", "bench"]
+    words = ["sdpo", "bench"]
     for name in ContestSettings.__slots__:
         value = getattr(settings, name)
         if value != getattr(default, name):

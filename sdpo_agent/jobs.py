@@ -34,7 +34,7 @@ class Job:
 
     Attributes:
         folder: Where to.
-        command: What follows ``python -m sdpo_agent train``, but for ``--run`` and ``--resume``.
+        command: What follows ``sdpo train``, but for ``--run`` and ``--resume``.
         steps: How many it makes.
     """
 

@@ -85,7 +85,7 @@ def _deaf(rows: Sequence[Row]) -> str:
         return ""
     return (
         "The teacher says what the student says, within 0.001 nats per token: it does not read the hindsight, or there "
-        "is nothing left to learn. `python -m sdpo_agent probe` tells which."
+        "is nothing left to learn. `sdpo probe` tells which."
     )
 
 

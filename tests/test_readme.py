@@ -59,13 +59,16 @@ def test_an_environment_of_your_own_takes_fifteen_lines() -> None:
 
 
 COMMANDS = [
-    line for block in blocks("console") for line in block.splitlines() if line.startswith("python -m sdpo_agent")
+    line
+    for block in blocks("console")
+    for line in block.splitlines()
+    if re.match("sdpo (train|probe|discover|bench) ", line)
 ]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_commands_run(command: str, tmp_path: Path) -> None:
-    arguments = [sys.executable, *shlex.split(command)[1:]]
+    arguments = [sys.executable, "-m", "sdpo_envs.cli", *shlex.split(command)[1:]]
     done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     wrote = {
@@ -82,7 +85,9 @@ TRAINED = {
     (page.stem, line)
     for page in DOCS
     for line in re.findall(
-        r"^(?:accelerate launch .*)?(?:python )?-m sdpo_agent (.*)$", page.read_text("utf-8").replace("\\\n", " "), re.M
+        r"^(?:accelerate launch .* -m sdpo_agent|sdpo) ((?:train|discover|probe|bench|warm-start) .*)$",
+        page.read_text("utf-8").replace("\\\n", " "),
+        re.M,
     )
     if "--help" not in line
 }

@@ -123,7 +123,7 @@ def test_they_start_alike(real: ContestSettings) -> None:
 def test_the_report_says_how_to_make_it(real: ContestSettings) -> None:
     page = (real.run / "report" / "report.html").read_text()
     assert "mine, grpo on letters:agent-test/SayHalf-v0" in page
-    assert "python -m sdpo_agent bench --algorithms" in page
+    assert "sdpo bench --algorithms" in page
 
 
 def test_what_is_finished_is_not_made_again(real: ContestSettings) -> None:
@@ -328,9 +328,9 @@ def test_another_value_of_every_setting_is_tried_below() -> None:
 def test_the_command_makes_the_same_sweep(changes: dict[str, Any]) -> None:
     settings = ContestSettings(**changes)
     words = shlex.split(command(settings))
-    assert words[:3] == ["python", "-m", "sdpo_agent"]
-    assert len(words) - 4 == len(changes) + (2 if "algorithms" in changes else 0)  # the defaults are not said
-    bench = parse(words[3:])
+    assert words[:2] == ["sdpo", "bench"]
+    assert len(words) - 2 == len(changes) + (2 if "algorithms" in changes else 0)  # the defaults are not said
+    bench = parse(words[1:])
     assert isinstance(bench, Bench)
     assert bench.settings == settings
 

@@ -61,7 +61,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
 
 
 def test_the_page_has_every_part(found: Comparison) -> None:
-    told = Tags(page(found, title="Which is faster?", command="python -m sdpo_envs.bench runs"))
+    told = Tags(page(found, title="Which is faster?", command="sdpo report runs"))
     headings = [tag for tag, _ in told.seen if tag in ("h1", "h2")]
     assert headings == ["h1", *["h2"] * 7]
     assert [tag for tag, _ in told.seen].count("svg") == 5
@@ -73,7 +73,7 @@ def test_the_page_has_every_part(found: Comparison) -> None:
         "Speed-ups",
         "Final success of each seed",
         "What is missing Nothing: every run is whole",
-        "To make this page again python -m sdpo_envs.bench runs",
+        "To make this page again sdpo report runs",
         "grpo: 0.5; sdpo, slow: 0.25",
         "seeds 0, 1, 2, 3, 4",
         "grpo's final success",
