@@ -139,8 +139,7 @@ class LiveContext(SuccessfulRolloutTeacherContextBuilder):
         args = self.trainer.args
         peer = (judged.feedback.peer or "") if args.use_successful_as_teacher else ""
         peer = (_THINKING.sub("", peer) if args.remove_thinking_from_demonstration else peer).strip()
-        wanted = args.include_environment_feedback and not judged.passed
-        if not wanted or (peer and args.environment_feedback_only_without_solution):
+        if not args.include_environment_feedback or (peer and args.environment_feedback_only_without_solution):
             return peer, ""
         malformed = judged.verdict is not None and judged.verdict.outcome is Outcome.MALFORMED
         ended = bool(tokens) and tokens[-1] in self.trainer.eos_token_ids
