@@ -28,7 +28,7 @@ from pydantic import Field
 
 from sdpo_envs.adapters.told import told
 from sdpo_envs.core import Feedback, Outcome
-from sdpo_envs.errors import InfrastructureError, SandboxError
+from sdpo_envs.errors import InfrastructureError, SandboxError, SettingError
 
 REWARD, PASSED = "reward", "passed"
 _UNDECIDED = {"verdict": None, "feedback": Feedback()}
@@ -37,7 +37,7 @@ _UNDECIDED = {"verdict": None, "feedback": Feedback()}
 class FeedbackTasksetConfig(vf.TasksetConfig):  # type: ignore[misc]
     """Which environment, and which of its tasks."""
 
-    env: str
+    env: str = ""
     """As for `gymnasium.make`."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """Keywords for the environment; ``{"prompt": "new"}`` suits one of many turns, as the conversation grows."""
@@ -64,10 +64,16 @@ class FeedbackTask(vf.Task[FeedbackData]):  # type: ignore[misc]
 
 
 class FeedbackTaskset(vf.Taskset[FeedbackTask, FeedbackTasksetConfig]):  # type: ignore[misc]
-    """The tasks of one environment, which is made once; its copies share tasks, judge and sandbox."""
+    """The tasks of one environment, which is made once; its copies share tasks, judge and sandbox.
+
+    Raises:
+        SettingError: no environment is named, or it refuses its settings.
+    """
 
     def __init__(self, config: FeedbackTasksetConfig) -> None:
         super().__init__(config)
+        if not config.env:
+            raise SettingError("No environment is named; give one, such as --env.taskset.env sdpo/ToolUse-v0.")
         self.env = gymnasium.make(config.env, **config.settings)
 
     def load(self) -> Iterator[FeedbackTask]:

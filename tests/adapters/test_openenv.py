@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 import addition
 import gymnasium
 import pytest
+import sums
 import uvicorn
 from openenv.cli._validation import validate_running_environment
 from openenv.core import GenericEnvClient
@@ -72,6 +73,8 @@ def episodes(env: Any, task_id: str) -> Iterator[list[str]]:
 
 @pytest.mark.parametrize("env_id", [addition.ADDITION, addition.GUESSING, *ENVIRONMENTS])
 def test_a_client_hears_what_the_environment_says(env_id: str) -> None:
+    if env_id in ("sdpo/LiveCodeBench-v0", "sdpo/MicroCode-v0"):
+        sums.wall()
     alone = gymnasium.make(env_id)
     with contextlib.closing(alone), served(env_id) as url, client(url) as session:
         for task_id in alone.get_wrapper_attr("task_ids")[:2]:
