@@ -131,9 +131,9 @@ def source_path(source: str | Path) -> Path:
     """Return `source` as a path, whether there is something or not.
 
     Raises:
-        SettingError: it is neither a str nor a Path.
+        SettingError: it is neither a Path nor a str with something in it.
     """
-    if not isinstance(source, str | Path):
+    if not isinstance(source, str | Path) or source == "":
         raise SettingError(f"source={source!r} is not offered; give a path, or 'owner/name' of a data set on the Hub.")
     return Path(source)
 

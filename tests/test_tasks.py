@@ -158,7 +158,7 @@ def test_what_is_no_file_and_no_name_of_the_hub_is_not_looked_for_there(
         load_records(name)
 
 
-@pytest.mark.parametrize("source", [3, None, b"train.json"])
+@pytest.mark.parametrize("source", [3, None, b"train.json", ""])
 def test_a_source_that_is_no_path_is_an_error(source: Any) -> None:
     with pytest.raises(SettingError, match="is not offered; give a path, or 'owner/name'"):
         load_records(source)
