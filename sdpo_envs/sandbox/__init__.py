@@ -99,35 +99,54 @@ class Sandbox(Protocol):
         """End every process of this sandbox. May be called twice; a later `run` starts it again."""
 
 
-def _local() -> Sandbox:
+def _local(workers: int | None) -> Sandbox:
     from sdpo_envs.sandbox.local import LocalSandbox
 
-    return LocalSandbox()
+    return LocalSandbox(workers)
 
 
-def _docker() -> Sandbox:
+def _docker(workers: int | None) -> Sandbox:
     from sdpo_envs.sandbox.docker import DockerSandbox
 
-    return DockerSandbox()
+    return DockerSandbox(workers)
 
 
-def _gvisor() -> Sandbox:
+def _gvisor(workers: int | None) -> Sandbox:
     from sdpo_envs.sandbox.docker import DockerSandbox
 
-    return DockerSandbox(runtime="runsc")
+    return DockerSandbox(workers, runtime="runsc")
 
 
-_WALLS: dict[str, Callable[[], Sandbox]] = {"local": _local, "docker": _docker, "gvisor": _gvisor}
+def _ray(workers: int | None) -> Sandbox:
+    from sdpo_envs.sandbox.ray import RaySandbox
+
+    return RaySandbox(workers=workers)
 
 
-def open_sandbox(sandbox: Sandbox | str = "local") -> Sandbox:
+_WALLS: dict[str, Callable[[int | None], Sandbox]] = {
+    "local": _local,
+    "docker": _docker,
+    "gvisor": _gvisor,
+    "ray": _ray,
+}
+
+
+def open_sandbox(sandbox: Sandbox | str = "local", workers: int | None = None) -> Sandbox:
     """Return `sandbox` itself, or a new one of the named kind, such as ``"local"``.
 
+    Args:
+        sandbox: A sandbox; or the name of a wall: ``"local"``, ``"docker"``, ``"gvisor"``; or ``"ray"``, the local
+            walls of all nodes of the Ray cluster that `ray.init` finds.
+        workers: How many programs a named one can run at once, on each node; None for as many as it has processors.
+
     Raises:
-        SettingError: no wall has that name, or it is neither a name nor a sandbox.
+        SettingError: no wall has that name, it is neither a name nor a sandbox, or `workers` is below 1 or given with
+            a sandbox.
     """
     if isinstance(sandbox, Sandbox):
+        if workers is not None:
+            raise SettingError(f"workers={workers} is of a wall that is named; {sandbox!r} has its own.")
         return sandbox
     if not isinstance(sandbox, str):
         raise SettingError(f"sandbox={sandbox!r} is not offered; give a Sandbox, or a name from {sorted(_WALLS)}.")
-    return _WALLS[choose("sandbox", sandbox, _WALLS)]()
+    return _WALLS[choose("sandbox", sandbox, _WALLS)](workers)
