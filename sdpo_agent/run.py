@@ -22,7 +22,9 @@ from sdpo_agent.policy import Policy
 from sdpo_envs import SettingError
 
 Metrics = dict[str, float]
-FREE = dict.fromkeys(("steps", "attempts", "checkpoint_every", "test_every", "microbatch", "retries", "token_rows"))
+FREE = dict.fromkeys(
+    ("steps", "attempts", "checkpoint_every", "test_every", "microbatch", "retries", "token_rows", "tracker")
+)
 """What may change when a run is resumed."""
 TOKENS = "tokens.jsonl"
 """What student and teacher think of tokens; `sdpo_agent.tokenwise` says what is in a row."""

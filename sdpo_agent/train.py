@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from sdpo_agent.rollout import Groups, History, collect
 from sdpo_agent.run import TOKENS, Metrics, Run, State
 from sdpo_agent.tokens import Tally, add
 from sdpo_agent.tokenwise import teacher_of, token_rows
+from sdpo_agent.trackers import Log, Tracker, require_trackers, tracking
 from sdpo_agent.watch import fresh_warnings
 from sdpo_envs import InfrastructureError, SettingError
 from sdpo_envs.errors import choose, within
@@ -52,8 +53,13 @@ class TrainSettings(LearnSettings):
     """Attempts per step of which each token is written to tokens.jsonl, with its log-probability under student and
     self-teacher, for `sdpo view` to show. Each costs a forward pass of both; needs an algorithm with a self-teacher."""
 
+    tracker: tuple[Tracker, ...] = ()
+    """What shows the run while it is made, one or several (extra trackers); metrics.jsonl is written in any case."""
+
     def __post_init__(self) -> None:
         LearnSettings.__post_init__(self)
+        for tracker in self.tracker:
+            choose("tracker", tracker, get_args(Tracker))
         choose("history", self.history, ("observation", "conversation"))
         within("batches", self.batches, 1)
         for name in ("steps", "retries", "checkpoint_every", "test_every", "token_rows"):
@@ -95,12 +101,12 @@ def train(
         FileExistsError: `run` holds a run already, and `resume` was not asked for.
         FileNotFoundError: there is no run to resume.
         SettingError: the run to resume was of another algorithm or other settings; `token_rows` are wanted of an
-            algorithm without a self-teacher; or as for `play_test`.
+            algorithm without a self-teacher; or as for `tracking` and `play_test`.
+        MissingExtra: a tracker is not installed.
         InfrastructureError: in some step every attempt broke, every time, so there was nothing to learn from.
     """
     processes, optimizer = Processes(), make_optimizer(policy, settings)
-    if settings.token_rows:
-        teacher_of(algorithm)
+    _require(algorithm, settings)
     folder = Run(run, _config(algorithm, settings, told or {}), resume=resume, owner=processes.first)
     state = _taken_up(folder, policy, algorithm, optimizer) if resume else State([], [], {}, {})
     metrics, timing, tests = state.metrics, state.timing, state.tests
@@ -109,22 +115,29 @@ def train(
         if test is not None:
             tests.append({"step": float(steps), **play_test(policy, test, settings, steps, processes)})
             folder.append("tests.jsonl", tests[-1:])
+            log("test", tests[-1])
 
-    with _progress(settings.steps if processes.first else 0) as progress:
+    with _progress(settings.steps * processes.first) as progress, tracking(settings.tracker, folder, state) as log:
         bar = progress.add_task("", total=settings.steps, completed=len(metrics), said="")
         if not metrics:
             try_out(0)
         for step in range(len(metrics), settings.steps):
             row, seconds, spelled = train_step(policy, algorithm, envs, optimizer, settings, step, processes)
-            _write(folder, state, row, seconds, spelled)
+            _write(folder, state, row, seconds, spelled, log)
             progress.update(bar, advance=1, said=f"success {row['success_rate']:.2f}  loss {row['loss']:.4f}")
-            if processes.first:
-                _warn(folder, progress, metrics)
+            _warn(folder, progress, metrics)
             if _is_due(step + 1, settings.test_every, settings.steps):
                 try_out(step + 1)
             if _is_due(step + 1, settings.checkpoint_every, settings.steps):
                 folder.save(policy, State(metrics, timing, optimizer.state_dict(), dict(algorithm.state()), tests))
     return [{**row, **seconds} for row, seconds in zip(metrics, timing, strict=True)]
+
+
+def _require(algorithm: Algorithm, settings: TrainSettings) -> None:
+    """Raise what is missing for the settings, before anything is written."""
+    require_trackers(settings.tracker)
+    if settings.token_rows:
+        teacher_of(algorithm)
 
 
 def _taken_up(folder: Run, policy: Policy, algorithm: Algorithm, optimizer: torch.optim.Optimizer) -> State:
@@ -137,7 +150,9 @@ def _taken_up(folder: Run, policy: Policy, algorithm: Algorithm, optimizer: torc
     return state
 
 
-def _write(folder: Run, state: State, row: Metrics, seconds: Metrics, spelled: Sequence[Mapping[str, Any]]) -> None:
+def _write(
+    folder: Run, state: State, row: Metrics, seconds: Metrics, spelled: Sequence[Mapping[str, Any]], log: Log
+) -> None:
     """Write down a step: the rows of its tokens first, so that a step that counts has them."""
     step, made = len(state.metrics) + 1, int(sum(row["attempts"] for row in state.metrics))
     folder.append(TOKENS, [{"step": step, "generations": made, **each} for each in spelled])
@@ -145,10 +160,11 @@ def _write(folder: Run, state: State, row: Metrics, seconds: Metrics, spelled: S
     state.timing.append({"step": float(step), **seconds})
     folder.append("metrics.jsonl", state.metrics[-1:])
     folder.append("timing.jsonl", state.timing[-1:])
+    log("train", {**state.metrics[-1], **seconds})
 
 
 def _warn(folder: Run, progress: Progress, metrics: Sequence[Metrics]) -> None:
-    for words in fresh_warnings(metrics):
+    for words in fresh_warnings(metrics) if folder.owner else ():
         folder.warn(len(metrics), words)
         progress.console.print(f"[yellow]step {len(metrics)}[/]: {words}")
 
