@@ -59,6 +59,11 @@ class Comparison:
     facts: tuple[Fact, ...]
     notes: tuple[str, ...]
 
+    def _repr_html_(self) -> str:
+        from sdpo_envs.bench.page import fragment  # only a notebook asks
+
+        return fragment(self)
+
 
 def compare(
     runs: str | Path | Sequence[str | Path] | Mapping[str, Any],

@@ -75,6 +75,16 @@ svg .whisker { stroke: var(--c); stroke-width: 2; }
 svg .mark { fill: var(--c); stroke: var(--page); stroke-width: 1.5; }
 @media print { body { padding: 0; max-width: none; font-size: 11pt; } h2, figure { break-inside: avoid; } }
 """
+_IN_A_NOTEBOOK = """
+& {
+  color-scheme: inherit; padding: 0; margin: 0; background: none; color: inherit; font-size: 14px;
+  --page: transparent; --ink: currentColor; --quiet: color-mix(in srgb, currentColor 70%, transparent);
+  --faint: rgba(128, 128, 128, .3); --base: #808a94; --c0: #3f7fe0; --c1: #d9691a; --c2: #2b9a57; --c3: #9a5fe0;
+  --c4: #dc4a55; --c5: #149a9a; --c6: #d04a9c; --c7: #8f8718; --c8: #a87341;
+}
+h2 { margin: 1.4rem 0 .2rem; font-size: 1.05rem; }
+th, td { background: none; }
+"""  # A notebook has a theme of its own: letters keep its colour, and the others can be told apart on light and dark.
 
 
 def page(found: Comparison, *, title: str, command: str = "") -> str:
@@ -101,6 +111,19 @@ def page(found: Comparison, *, title: str, command: str = "") -> str:
     body = "\n".join(parts)
     head += f"<style>{_STYLE}</style>"
     return f'<!doctype html>\n<html lang="en">\n<head>{head}</head>\n<body>\n{body}\n</body>\n</html>\n'
+
+
+def fragment(found: Comparison) -> str:
+    """Return what was reached, how soon, and the learning curves, for a notebook; its style reaches nothing else."""
+    nested = _STYLE.replace(":root {", "& {").replace("body {", "& {") + _IN_A_NOTEBOOK
+    parts = [
+        *(f"<p>{line}</p>" for line in _summary(found)),
+        *_reached(found),
+        *_soon(found),
+        *_curves(found),
+        *_notes(found),
+    ]
+    return f'<div class="sdpo-comparison"><style>.sdpo-comparison {{ {nested} }}</style>{"".join(parts)}</div>'
 
 
 def _summary(found: Comparison) -> Iterator[str]:

@@ -10,7 +10,7 @@ import tyro
 from sdpo_envs.cli.screen import write_json
 from sdpo_envs.cli.world import Switch
 from sdpo_envs.feedback import printable
-from sdpo_envs.viewer import page, read
+from sdpo_envs.viewer import read, save
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,8 @@ class View:
     def __call__(self) -> None:
         """Run it."""
         found = read(self.run, prompts=not self.bare)
-        out = self.out or (self.run if self.run.is_dir() else self.run.parent) / "view.html"
-        out.parent.mkdir(parents=True, exist_ok=True)
-        written = out.write_text(page(found), encoding="utf-8")
+        out = save(found, self.out)
+        written = out.stat().st_size
         facts = {"attempts": len(found.rows), "scored": len(found.turns), "bytes": written, "notes": list(found.notes)}
         if self.json:
             write_json({"out": str(out), **facts})

@@ -152,6 +152,9 @@ class RecordedGroups(
         """The id of every task that `reset` chooses from."""
         return self.groups.task_ids
 
+    def _repr_html_(self) -> str:
+        return self.groups._repr_html_()
+
     def tell(self, tokens: Sequence[int]) -> None:
         """Tell how many tokens each action of the next step has; they are added up over an episode.
 

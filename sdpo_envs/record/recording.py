@@ -29,6 +29,7 @@ from typing import Any, Self
 from sdpo_envs.core import Feedback, Verdict
 from sdpo_envs.errors import RecordError, SettingError
 from sdpo_envs.record.row import ATTEMPTS, CLOCK, RECORDING, TRAIN, Tick, World, parse, read_tick, told, worlds
+from sdpo_envs.record.summary import recording_html
 
 _FALSE_TRUE = ("false", "true")
 _UNDECIDED = Feedback()
@@ -155,6 +156,9 @@ class Recording:
     def __reduce__(self) -> tuple[Callable[..., Self], tuple[Path]]:
         """Travel as a folder: a copy goes on with what it finds there."""
         return functools.partial(type(self), resume=True), (self.folder,)
+
+    def _repr_html_(self) -> str:
+        return recording_html(self.folder)
 
     @contextmanager
     def _alone(self) -> Iterator[int]:

@@ -62,6 +62,11 @@ class Row:
         """Whether the machinery broke, so that nothing was learned about the policy."""
         return math.isnan(self.reward)
 
+    def _repr_html_(self) -> str:
+        from sdpo_envs.record.summary import row_html  # which reads rows
+
+        return row_html(self)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tick:

@@ -5,7 +5,7 @@ from pathlib import Path
 from sdpo_envs.viewer.page import page
 from sdpo_envs.viewer.reading import Reading, Turn, read
 
-__all__ = ["Reading", "Turn", "page", "read", "view"]
+__all__ = ["Reading", "Turn", "page", "read", "save", "view"]
 
 
 def view(run: str | Path, out: str | Path | None = None, *, prompts: bool = True) -> Path:
@@ -23,8 +23,12 @@ def view(run: str | Path, out: str | Path | None = None, *, prompts: bool = True
         FileNotFoundError: there is no such run.
         RecordError: a row is not as it should be.
     """
-    run = Path(run)
-    path = (run if run.is_dir() else run.parent) / "view.html" if out is None else Path(out)
+    return save(read(run, prompts=prompts), out)
+
+
+def save(reading: Reading, out: str | Path | None = None) -> Path:
+    """Write the page of a run that was read; see `view`."""
+    path = reading.folder / "view.html" if out is None else Path(out)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page(read(run, prompts=prompts)), encoding="utf-8")
+    path.write_text(page(reading), encoding="utf-8")
     return path

@@ -14,7 +14,8 @@ from typing import Any
 
 from sdpo_envs.feedback import excerpt
 from sdpo_envs.record.row import Row
-from sdpo_envs.viewer.reading import Reading, Turn, outcome
+from sdpo_envs.record.summary import outcome
+from sdpo_envs.viewer.reading import Reading, Turn
 
 LIMIT = 20_000
 """Characters of one text that the page holds; ``...`` marks a cut."""
@@ -29,7 +30,7 @@ def page(reading: Reading) -> str:
     rules += [f"style-src {_hash(style)}", f"script-src {_hash(script)}"]
     parts = {
         "policy": "; ".join(rules),
-        "title": escape(excerpt(reading.name)).encode("ascii", "xmlcharrefreplace").decode(),
+        "title": escape(excerpt(reading.folder.name)).encode("ascii", "xmlcharrefreplace").decode(),
         "style": style,
         "script": script,
         "data": _data(reading),
@@ -65,7 +66,7 @@ def _data(reading: Reading) -> str:
     tasks = {key: number for number, key in enumerate(keys)}
     slotted = zip(reading.rows, reading.slots, strict=True)
     data = {
-        "name": excerpt(reading.name),
+        "name": excerpt(reading.folder.name),
         "facts": [[excerpt(name), excerpt(value)] for name, value in reading.facts.items()],
         "notes": [excerpt(note, LIMIT) for note in reading.notes],
         "tasks": [_task(reading, key, texts) for key in keys],

@@ -16,13 +16,13 @@ import gymnasium
 from sdpo_envs.core import Task
 from sdpo_envs.env import FeedbackEnv
 from sdpo_envs.errors import RecordError, SdpoError
-from sdpo_envs.html import card, facts_html, grid, shown
-from sdpo_envs.record.row import RECORDING, Row, World, records, rows, told, worlds
+from sdpo_envs.html import card, shown
+from sdpo_envs.record.row import RECORDING, Row, World, records, rows, worlds
+from sdpo_envs.record.summary import facts, heading, phases
 from sdpo_envs.tasks import Record
 
 TOKENS = "tokens.jsonl"
 """What student and teacher think of tokens, as `train --token-rows` of the agent writes it, beside the attempts."""
-_SECRET = ("key", "password", "secret", "token")
 _CANNOT = (SdpoError, gymnasium.error.Error, TypeError, ValueError, OSError, ImportError)
 """What making an environment may raise because of its settings or what is installed here."""
 
@@ -51,7 +51,7 @@ class Reading:
     """A run. In a notebook it shows itself.
 
     Attributes:
-        name: Of the folder.
+        folder: Where it was read, and where a page of it goes.
         facts: Name to value: what was told when it began, and the environment of each phase.
         rows: The attempts.
         slots: Of each attempt, its number within its group.
@@ -60,7 +60,7 @@ class Reading:
         notes: What a reader should know is missing, a sentence each.
     """
 
-    name: str
+    folder: Path
     facts: Mapping[str, str]
     rows: tuple[Row, ...]
     slots: tuple[int, ...]
@@ -69,12 +69,9 @@ class Reading:
     notes: tuple[str, ...]
 
     def _repr_html_(self) -> str:
-        phases = list(dict.fromkeys(row.phase for row in self.rows))
-        heads = ["phase", "attempts", "groups", "tasks", "passed", "broken", "mean reward", "outcomes"]
-        table = grid(heads, [list(_summary(phase, self.rows)) for phase in phases])
         notes = "".join(f"<div><i>{shown(note)}</i></div>" for note in self.notes)
         scored = f"<div>{len(self.turns)} attempts with scored tokens.</div>" if self.turns else ""
-        return card(f"<b>{shown(self.name)}</b>", facts_html(self.facts), table, scored, notes)
+        return card(heading(self.folder.name, self.facts), phases(self.rows), scored, notes)
 
 
 def read(run: str | Path, *, prompts: bool = True) -> Reading:
@@ -90,12 +87,10 @@ def read(run: str | Path, *, prompts: bool = True) -> Reading:
     """
     path, notes = Path(run), list[str]()
     attempts = rows(path)
+    folder = (path if path.is_dir() else path.parent).absolute()
     recorded = path.is_dir() and (path / RECORDING).exists()
     known = worlds(path) if recorded else {}
-    facts = {name: str(value) for name, value in told(path).items()} if recorded else {}
-    facts |= {f"{phase} environment": _named(world) for phase, world in known.items()}
-    slots = _slots(attempts)
-    tokens = path / TOKENS if path.is_dir() else path.with_name(TOKENS)
+    slots, tokens = _slots(attempts), folder / TOKENS
     turns, lost = _matched(attempts, slots, list(records(tokens))) if tokens.exists() else ({}, 0)
     if lost:
         notes.append(f"{lost} rows of {TOKENS} are of no attempt that is recorded here, and are left out.")
@@ -105,7 +100,7 @@ def read(run: str | Path, *, prompts: bool = True) -> Reading:
         found |= {(phase, task.id): task for task in _prompts(phase, world, wanted, notes.append)}
     if not known:
         notes.append("The environments were not recorded, so there are no prompts.")
-    return Reading(path.absolute().name, facts, tuple(attempts), slots, turns, found, tuple(notes))
+    return Reading(folder, facts(path) if recorded else {}, tuple(attempts), slots, turns, found, tuple(notes))
 
 
 def _prompts(phase: str, world: World, wanted: Mapping[str, None], note: Callable[[str], None]) -> Iterator[Task]:
@@ -187,40 +182,3 @@ def _object(record: Record, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise RecordError(f"{record.where}: each of 'turns' must be an object, not {type(value).__name__}.")
     return value
-
-
-def _named(world: World) -> str:
-    """Return the environment and its settings, but for what may be a key."""
-    hidden = {name: "(hidden)" if _is_secret(name) else value for name, value in world.settings.items()}
-    settings = ", ".join(f"{name}={value!r}" for name, value in hidden.items())
-    return f"{world.env or 'made by hand'}{f' ({settings})' if settings else ''}"
-
-
-def _is_secret(name: str) -> bool:
-    return any(word in name.lower() for word in _SECRET)
-
-
-def _summary(phase: str, attempts: Sequence[Row]) -> Iterator[str]:
-    mine = [row for row in attempts if row.phase == phase]
-    judged = [row for row in mine if not row.broken]
-    outcomes: dict[str, int] = defaultdict(int)
-    for row in mine:
-        outcomes[outcome(row)] += 1
-    yield shown(phase)
-    yield f"{len(mine):,}"
-    yield f"{len({row.group for row in mine}):,}"
-    yield f"{len({row.task for row in mine}):,}"
-    yield f"{sum(row.passed for row in judged) / len(judged):.3f}" if judged else ""
-    yield f"{len(mine) - len(judged):,}"
-    yield f"{sum(row.reward for row in judged) / len(judged):.3f}" if judged else ""
-    order = sorted(outcomes.items(), key=lambda pair: -pair[1])
-    yield ", ".join(f"{shown(name)} {count:,}" for name, count in order)
-
-
-def outcome(row: Row) -> str:
-    """Return how an attempt ended, in a word."""
-    if row.broken or row.error:
-        return "broken"
-    if row.outcome is None:
-        return "passed" if row.passed else "no outcome"
-    return row.outcome.value
