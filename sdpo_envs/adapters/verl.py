@@ -39,7 +39,7 @@ def export(
     settings: Mapping[str, Any] | None = None,
     task_ids: Sequence[str] | None = None,
     agent: str | None = None,
-) -> int:
+) -> tuple[int, str]:
     """Write the tasks of an environment as a parquet file that verl's `RLHFDataset` reads.
 
     All such files have the same columns of the same types, whatever the environment, so verl reads several as one.
@@ -52,7 +52,7 @@ def export(
         agent: See `rows`.
 
     Returns:
-        How many tasks were written.
+        How many tasks were written, and the ``agent_name`` of their rows.
 
     Raises:
         SettingError: `path` ends otherwise, no task is asked for, or as `rows`.
@@ -68,7 +68,7 @@ def export(
         raise SettingError("task_ids is empty; give the ids of the tasks to write, or None for all.")
     path.parent.mkdir(parents=True, exist_ok=True)
     parquet.write_table(arrow.Table.from_pylist(written), path)
-    return len(written)
+    return len(written), written[0]["agent_name"]
 
 
 def rows(

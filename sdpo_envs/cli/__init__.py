@@ -45,6 +45,7 @@ COMMANDS = {
     "replay": ("sdpo_envs.cli.replay:Replay", "judge what was recorded again, and tell what differs"),
     "judge-agreement": ("sdpo_envs.cli.judge_agreement:JudgeAgreement", "tell how far a model judges as a rule does"),
     "serve": ("sdpo_envs.cli.serve:Serve", "serve an environment to the clients of OpenEnv"),
+    "export-verl": ("sdpo_envs.cli.export_verl:ExportVerl", "write the tasks of an environment as a data set for verl"),
     "doctor": ("sdpo_envs.cli.doctor:Doctor", "tell what is missing on this machine, and what mends it"),
 }
 """Name to ``module:Class`` and what it does in a line. Strings only, as nothing is imported before it is asked for."""

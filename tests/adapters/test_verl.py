@@ -98,18 +98,19 @@ def test_a_file_holds_the_rows_and_all_files_have_the_same_columns(tmp_path: Pat
     for number, env_id in enumerate([*ONE_ACTION, *TURNS]):
         path = tmp_path / "new" / f"{number}.parquet"
         settings = {"reveal": True, "limit": 300} if number % 2 else None
-        written = verl.export(env_id, path, settings=settings)
+        written, agent = verl.export(env_id, path, settings=settings)
         tables.append(pyarrow.parquet.read_table(path))
         assert tables[-1].to_pylist() == list(verl.rows(env_id, settings=settings))
         assert written == len(tables[-1])
+        assert tables[-1]["agent_name"].to_pylist() == [agent] * written
     assert {table.schema for table in tables} == {tables[0].schema}
 
 
 def test_a_file_is_replaced_and_holds_only_the_tasks_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "few.parquet"
     asked = [addition.TASKS[3].id, addition.TASKS[1].id]
-    assert verl.export(addition.ADDITION, path) == len(addition.TASKS)
-    assert verl.export(addition.ADDITION, str(path), task_ids=asked) == 2
+    assert verl.export(addition.ADDITION, path) == (len(addition.TASKS), "single_turn_agent")
+    assert verl.export(addition.ADDITION, str(path), task_ids=asked)[0] == 2
     rows = pyarrow.parquet.read_table(path).to_pylist()
     assert [row["reward_model"]["ground_truth"] for row in rows] == asked
 
