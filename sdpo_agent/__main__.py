@@ -1,4 +1,4 @@
-"""The agent's commands for launchers of several processes, which take a module: ``accelerate launch -m sdpo_agent train ...``."""
+"""The agent's commands for launchers of processes, which take a module: ``accelerate launch -m sdpo_agent train``."""
 
 import contextlib
 import re
