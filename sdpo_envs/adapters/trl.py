@@ -9,6 +9,7 @@ import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -17,6 +18,8 @@ import numpy as np
 from sdpo_envs.core import Feedback, Outcome, Verdict
 from sdpo_envs.env import FeedbackEnv, natural
 from sdpo_envs.errors import InfrastructureError, SettingError, require
+from sdpo_envs.record import RecordedGroups, record
+from sdpo_envs.record.recording import Recording
 from sdpo_envs.vector import GroupEnv
 
 
@@ -54,6 +57,7 @@ class Reward:
         group_size: TRL's ``num_generations``, for environments whose peers are wanted: so many completions in a row
             attempt one task.
         seed: Draws the peers, together with the number of the training step.
+        run: Where to record every attempt, as `record` takes it; None for nowhere. Processes record in folders apart.
         **settings: Keywords for the environment.
 
     Attributes:
@@ -63,13 +67,22 @@ class Reward:
         SettingError: there is no such environment, or it gives no feedback.
     """
 
-    def __init__(self, env_id: str, *, group_size: int = 1, seed: int = 0, **settings: Any) -> None:
+    def __init__(
+        self,
+        env_id: str,
+        *,
+        group_size: int = 1,
+        seed: int = 0,
+        run: str | Path | Recording | None = None,
+        **settings: Any,
+    ) -> None:
         self.__name__ = env_id
         self.group_size = natural("group_size", group_size)
         self.seed = natural("seed", seed, least=0)
         self.judged: tuple[Judged, ...] = ()
         self._env = made(env_id, settings)
-        self._groups: dict[int, GroupEnv] = {}
+        self._recording = run if run is None or isinstance(run, Recording) else Recording(run)
+        self._groups: dict[int, GroupEnv | RecordedGroups] = {}
 
     def dataset(self) -> Any:
         """Return a `datasets.Dataset` of every task: ``prompt``, a chat with its system turn, and ``task_id``."""
@@ -90,16 +103,21 @@ class Reward:
             raise SettingError("No column 'task_id' came with the completions; use dataset(), and keep unused columns.")
         step = getattr(columns.get("trainer_state"), "global_step", 0)
         seed = int(np.random.SeedSequence([self.seed, step]).generate_state(1)[0])
-        self.judged = self.judge(columns["task_id"], [_text(each) for each in completions], seed)
+        tokens = [len(ids) for ids in columns.get("completion_ids", ())]
+        self.judged = self.judge(columns["task_id"], [_text(each) for each in completions], seed, tokens)
         if all(each.error for each in self.judged):
             raise InfrastructureError(f"None of {len(self.judged)} attempts could be judged: {self.judged[0].error}")
         _log(self.judged, columns)
         return [None if math.isnan(each.reward) else each.reward for each in self.judged]
 
-    def judge(self, task_ids: Sequence[str], actions: Sequence[str], seed: int | None = None) -> tuple[Judged, ...]:
-        """Judge each action as an attempt at the task beside it; groups are `group_size` neighbours."""
+    def judge(
+        self, task_ids: Sequence[str], actions: Sequence[str], seed: int | None = None, tokens: Sequence[int] = ()
+    ) -> tuple[Judged, ...]:
+        """Judge each action, of so many `tokens`, as an attempt at the task beside it; neighbours are groups."""
         envs = self._envs(len(actions))
         envs.reset(seed=seed, options={"task_id": list(task_ids)})
+        if tokens and isinstance(envs, RecordedGroups):
+            envs.tell(tokens)
         _, rewards, terminations, truncations, infos = envs.step(actions)
         if not (terminations | truncations).all():
             raise SettingError(f"{self.__name__} takes several actions, and has no reward after one; use Episodes.")
@@ -113,13 +131,15 @@ class Reward:
             envs.close()
         self._env.close()
 
-    def _envs(self, slots: int) -> GroupEnv:
+    def _envs(self, slots: int) -> GroupEnv | RecordedGroups:
         """Return as many slots; they share the tasks, the judge and the sandbox of one environment."""
         if slots % self.group_size:
             told = "per_device_train_batch_size * steps_per_generation, and per_device_eval_batch_size"
             raise SettingError(f"{slots} completions are no whole groups of {self.group_size}; make {told} a multiple.")
         if slots not in self._groups:
-            self._groups[slots] = GroupEnv(functools.partial(copy.deepcopy, self._env), slots, self.group_size)
+            envs = GroupEnv(functools.partial(copy.deepcopy, self._env), slots, self.group_size)
+            envs.spec = self._env.unwrapped.spec
+            self._groups[slots] = envs if self._recording is None else record(envs, self._recording)
         return self._groups[slots]
 
 

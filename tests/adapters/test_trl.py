@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,8 +16,9 @@ import torch
 from recited import MICRO, OLD_NAME, SAME, in_turn, micro, recite, weights
 from trl import GRPOConfig, GRPOTrainer
 
-from sdpo_envs import FeedbackEnv, InfrastructureError, SettingError, Task
+from sdpo_envs import FeedbackEnv, InfrastructureError, SettingError, Task, replay
 from sdpo_envs.adapters.trl import Reward
+from sdpo_envs.record import rows
 
 ONE_ACTION = ["sdpo/MicroTool-v0", "sdpo/SciKnowEval-v0", "sdpo/ToolUse-v0", addition.ADDITION]
 
@@ -138,6 +140,18 @@ def test_mistakes_of_the_caller_name_the_remedy() -> None:
         Reward(addition.ADDITION, colour="red")
 
 
+def test_attempts_are_recorded_as_those_of_any_loop(tmp_path: Path) -> None:
+    """What was judged in batches of several sizes is one recording, and judged again it is the same."""
+    reward = Reward(addition.ADDITION, group_size=3, run=tmp_path / "run")
+    task_ids, actions = attempts(addition.ADDITION)
+    given = [*reward(completions=actions, task_id=task_ids), *reward(completions=actions[:3], task_id=task_ids[:3])]
+    reward(completions=actions[:3], task_id=task_ids[:3], completion_ids=[[1], [1, 2], []])
+    *written, first, second, third = rows(tmp_path / "run")
+    assert [first.tokens, second.tokens, third.tokens, written[0].tokens] == [1, 2, 0, None]
+    assert [(row.task, row.reward) for row in written] == list(zip(task_ids + task_ids[:3], given, strict=True))
+    assert not list(replay(tmp_path / "run"))
+
+
 def test_a_chat_without_words_is_an_empty_action() -> None:
     call = [{"role": "assistant", "content": None, "tool_calls": []}]
     reward = Reward(addition.ADDITION)
@@ -145,7 +159,7 @@ def test_a_chat_without_words_is_an_empty_action() -> None:
 
 
 @pytest.mark.filterwarnings(OLD_NAME)
-def test_a_real_trainer_takes_two_steps_on_the_environments_rewards(tmp_path: Any) -> None:
+def test_a_real_trainer_takes_two_steps_on_the_environments_rewards(tmp_path: Path) -> None:
     reward = Reward("sdpo/MicroTool-v0", group_size=4)
     seen: list[tuple[str, str]] = []
     given: list[float] = []
@@ -177,7 +191,7 @@ def test_a_real_trainer_takes_two_steps_on_the_environments_rewards(tmp_path: An
 
 
 @pytest.mark.filterwarnings(OLD_NAME)
-def test_a_real_trainer_learns_nothing_from_what_broke(tmp_path: Any) -> None:
+def test_a_real_trainer_learns_nothing_from_what_broke(tmp_path: Path) -> None:
     """Two of four attempts break: the others are compared with one another alone, and what broke has no advantage."""
     model, tokenizer = micro()
     task = addition.TASKS[0]
