@@ -1,6 +1,7 @@
 """The command line as a whole: its table, its helps, how it ends, and what it loads."""
 
 import inspect
+import io
 import os
 import pty
 import re
@@ -40,7 +41,7 @@ def examples(made: Any) -> list[str]:
 
 def words(line: str) -> list[str]:
     """Return what a shell makes of a command line, without the redirections and the comment."""
-    return [*shlex.split(re.split(r" [<>|] ", line)[0], comments=True)]
+    return [*shlex.split(re.split(r" (?:<+|>|\|) ", line)[0], comments=True)]
 
 
 # --- the table and the helps
@@ -86,11 +87,20 @@ def test_the_page_lists_exactly_the_commands_in_the_same_words() -> None:
     ]
 
 
+def test_the_page_shows_what_a_script_reads(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    ((line, answer, shown),) = re.findall(r"^\$ sdpo (.*) <<< '(.*)'\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{answer}\n"))
+    assert run(capsys, *words(line)).out == shown
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_of_the_docs_is_understood(page: Path) -> None:
     text = page.read_text(encoding="utf-8").replace("\\\n", " ")
-    blocks = re.findall(r"^```(?:console|bash|sh)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    lines = re.findall(r"^(?:\$ |\w+=\S+ )*sdpo (.*)$", "\n".join(blocks), re.MULTILINE)
+    blocks = re.findall(r"^ *```(?:console|bash|sh)\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
+    lines = re.findall(r"^ *(?:\$ |\w+=\S+ )*sdpo (.*)$", "\n".join(blocks), re.MULTILINE)
     for line in lines:
         name, *arguments = words(line)
         if name[0] != "-" and not {"--help", "-h"} & set(arguments):
@@ -254,7 +264,8 @@ def test_a_module_of_this_folder_is_found(tmp_path: Path) -> None:
         "import gymnasium\nfrom sdpo_envs import JudgedEnv, Outcome, Task, Verdict\n\n\n"
         "class Echo(JudgedEnv):\n    '''Say it again.'''\n\n"
         "    def __init__(self, **settings):\n"
-        "        super().__init__([Task('echo/1', 'Say a.', 'a')], lambda task, action: Verdict(Outcome.PASSED, 1.0), **settings)\n"
+        "        tasks = [Task('echo/1', 'Say a.', 'a')]\n"
+        "        super().__init__(tasks, lambda task, action: Verdict(Outcome.PASSED, 1.0), **settings)\n"
         "\n\ngymnasium.register('mine/Echo-v0', entry_point=Echo)\n"
     )
     done = subprocess.run(
