@@ -50,6 +50,8 @@ class FeedbackEnv(gymnasium.Env[str, str]):
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 1}  # type: ignore[misc]
     waits: bool = False
     """Whether `step` waits for other processes or machines, so that a `GroupEnv` should step its slots in threads."""
+    abreast: int = 16
+    """How many of them may wait at once; more where what they wait for has room for more, as a cluster has."""
     _opened: bool = False
     """Whether `close` must close a sandbox, because this environment opened it; a copy shares it and never must."""
 

@@ -160,6 +160,7 @@ class LiveCodeBench(JudgedEnv):
         )
         self.sandbox = open_sandbox(sandbox)
         self._opened = isinstance(sandbox, str)
+        self.abreast = getattr(self.sandbox, "abreast", self.abreast)
         grade = functools.partial(
             judge_code,
             sandbox=self.sandbox,

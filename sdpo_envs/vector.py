@@ -26,8 +26,6 @@ VectorStep = tuple[
 ]
 """What `GroupEnv.step` returns: observations, rewards, terminations, truncations, infos; one entry per slot."""
 
-_THREADS = 16
-
 
 class GroupEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[Any]]):
     """A vector environment whose slots are attempts, in groups of `group_size` neighbours at one task.
@@ -80,6 +78,7 @@ class GroupEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[Any]]):
         self.render_mode = first.render_mode
         self.metadata = {**first.metadata, "autoreset_mode": AutoresetMode.DISABLED}
         self._waits = isinstance(first.unwrapped, FeedbackEnv) and first.unwrapped.waits
+        self._abreast = first.unwrapped.abreast if isinstance(first.unwrapped, FeedbackEnv) else 1
         self._threads: ThreadPoolExecutor | None = None
         self._observations = [""] * num_envs
         self._terminations = np.ones(num_envs, dtype=np.bool_)
@@ -191,7 +190,7 @@ class GroupEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[Any]]):
 
     def _pool(self) -> ThreadPoolExecutor:
         if self._threads is None:
-            self._threads = ThreadPoolExecutor(min(self.num_envs, _THREADS), "sdpo-envs-slot")
+            self._threads = ThreadPoolExecutor(min(self.num_envs, self._abreast), "sdpo-envs-slot")
         return self._threads
 
     def _announce(self, running: Sequence[int], actions: Sequence[str]) -> None:

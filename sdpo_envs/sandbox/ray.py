@@ -1,9 +1,11 @@
 """The wall of a cluster: each node that Ray knows has a wall of its own, and programs are spread over them."""
 
 import os
+import socket
 import threading
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from pathlib import Path
 from typing import Any, Self
 
 from sdpo_envs.errors import SandboxError, SettingError, require, within
@@ -11,6 +13,7 @@ from sdpo_envs.sandbox import Program, Run, Sandbox, open_sandbox
 from sdpo_envs.sandbox.nodes import Call, Nodes
 
 _ADVICE = "Start one with `ray start --head`, and further nodes with `ray start --address=HEAD:6379`."
+_KNOCK_SECONDS = 10.0
 
 
 class RaySandbox:
@@ -73,7 +76,7 @@ class RaySandbox:
             ValueError: as the wall's own.
         """
         self._check(program)
-        return self._run(program, Call())
+        return self._cluster().run(program, Call(), self.retries)
 
     def run_many(self, programs: Sequence[Program]) -> list[tuple[Run, ...]]:
         """Run several programs side by side on all nodes; see `Sandbox.run_many`.
@@ -89,10 +92,10 @@ class RaySandbox:
             self._check(program)
         if not programs:
             return []
-        call = Call()
-        threads = ThreadPoolExecutor(max(1, min(len(programs), self._cluster().slots)), "sdpo-envs-ray")
+        call, nodes = Call(), self._cluster()
+        threads = ThreadPoolExecutor(max(1, min(len(programs), nodes.slots)), "sdpo-envs-ray")
         try:
-            futures = [threads.submit(self._run, program, call) for program in programs]
+            futures = [threads.submit(nodes.run, program, call, self.retries) for program in programs]
             ended = wait(futures, return_when=FIRST_EXCEPTION).done
             return [future.result() for future in [*ended, *futures]][len(ended) :]
         except BaseException:
@@ -129,9 +132,6 @@ class RaySandbox:
         if check is not None:
             check(program)
 
-    def _run(self, program: Program, call: Call) -> tuple[Run, ...]:
-        return self._cluster().run(program, call, self.retries)
-
     def _cluster(self) -> Nodes:
         """Return the nodes of the cluster, which this process joins if it has not; anew if it left, or was forked."""
         with self._joining:
@@ -162,14 +162,32 @@ def _join(address: str) -> None:
     ray = require("ray", "ray")
     if not ray.is_initialized():
         try:
+            _knock(address)
             ray.init(address=address, log_to_driver=False, configure_logging=False, ignore_reinit_error=True)
         except (OSError, RuntimeError, ValueError) as error:
-            raise SandboxError(f"There is no Ray cluster at address={address!r}: {error}. {_ADVICE}") from error
+            raise SandboxError(
+                f"There is no Ray cluster at address={address!r}: {str(error).rstrip('.')}. {_ADVICE}"
+            ) from error
     elif not _same_place(address, connected := ray.get_runtime_context().gcs_address):
         raise SandboxError(
             f"This process is connected to the Ray cluster at {connected}, not to address={address!r}. Leave out "
             "address, or call ray.shutdown() first."
         )
+
+
+def _knock(address: str) -> None:
+    """See whether anybody listens where Ray would look, which would itself try for minutes.
+
+    Raises:
+        OSError: nobody does.
+        ValueError: the address is none.
+    """
+    if address == "auto":
+        left = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")
+        address = os.environ.get("RAY_ADDRESS") or (left.read_text().strip() if left.exists() else "")
+    if address and "://" not in address:
+        host, _, port = address.rpartition(":")
+        socket.create_connection((host, int(port)), timeout=_KNOCK_SECONDS).close()
 
 
 def _same_place(address: str, other: str) -> bool:
