@@ -5,7 +5,7 @@ BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help demo test check benchmark docs clean
+.PHONY: help demo test check benchmark docs verl clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -30,8 +30,11 @@ benchmark: .venv/ready ## print how fast environments step, programs are judged,
 docs: .venv/ready ## build the site into site/; a link that leads nowhere is an error
 	@$(BIN)/mkdocs build --quiet
 
-clean: ## remove the virtual environment and what the tools left
-	rm -rf .venv site .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build
+verl: .venv-verl/ready ## run the tests of the adapter for verl, which needs a virtual environment of its own
+	@.venv-verl/bin/python -m pytest --quiet -p no:asyncio -p no:cacheprovider tests/adapters/test_verl.py tests/adapters/test_verl_agent.py
+
+clean: ## remove the virtual environments and what the tools left
+	rm -rf .venv .venv-verl site .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build
 
 .venv/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
@@ -39,4 +42,11 @@ clean: ## remove the virtual environment and what the tools left
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]' 2> .venv/pip.log \
 		|| { cat .venv/pip.log; exit 1; }
+	@touch $@
+
+.venv-verl/ready: pyproject.toml constraints.txt
+	@echo "Setting up .venv-verl; the first time takes a few minutes."
+	@test -x .venv-verl/bin/python || $(PYTHON) -m venv .venv-verl
+	@.venv-verl/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		-e '.[verl,cli]' hypothesis pytest-timeout 2> .venv-verl/pip.log || { cat .venv-verl/pip.log; exit 1; }
 	@touch $@

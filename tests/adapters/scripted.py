@@ -21,6 +21,8 @@ CHAT = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+OWN = str(Path(trainer.__file__).parent / "config")
+"""The configuration of verl's trainer, its own files."""
 ASSISTANT = "<|im_start|>assistant\n"
 TOLD_STEPS = 7
 """The step of training whose weights the server says it has, at first; one more at each turn."""
@@ -41,8 +43,7 @@ def model(folder: Path) -> PreTrainedTokenizerFast:
 
 
 def config(folder: Path, *more: str) -> DictConfig:
-    """Return the configuration of verl's own trainer, from its own files, with `more` of its command line."""
-    own = str(Path(trainer.__file__).parent / "config")
+    """Return the configuration of verl's trainer with `more` of its command line."""
     command = [
         f"actor_rollout_ref.model.path={folder}",
         "actor_rollout_ref.rollout.name=vllm",
@@ -51,7 +52,7 @@ def config(folder: Path, *more: str) -> DictConfig:
         "data.filter_overlong_prompts=False",
         *more,
     ]
-    with initialize_config_dir(config_dir=own, version_base=None):
+    with initialize_config_dir(config_dir=OWN, version_base=None):
         return compose("ppo_trainer", overrides=command)
 
 

@@ -7,6 +7,8 @@ import asyncio
 import importlib.util
 import json
 import os
+import subprocess
+import sys
 import tempfile
 import time
 import warnings
@@ -40,9 +42,10 @@ with warnings.catch_warnings():  # see scripted.py
     from verl.experimental.reward_loop.reward_loop import RewardLoopManager
     from verl.experimental.reward_loop.reward_manager.registry import REWARD_MANAGER
     from verl.trainer.ppo.metric_utils import process_validation_metrics
-    from verl.trainer.ppo.reward import load_reward_manager
+    from verl.trainer.ppo.reward import get_custom_reward_fn, load_reward_manager
     from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ
     from verl.utils import tensordict_utils
+    from verl.utils.config import omega_conf_to_dataclass, validate_config
     from verl.utils.dataset.rl_dataset import RLHFDataset, collate_fn
     from verl.workers.reward_manager import get_reward_manager_cls
 
@@ -493,3 +496,36 @@ def test_verl_s_trainer_gets_scores_and_feedback_and_an_attempt_that_broke_is_mi
             _, own, info = own_episode(written(row), actions)
             expected.append(ours.scored(sum(own), info))
         assert sorted(got, key=str) == sorted(expected, key=str)
+
+
+@pytest.mark.parametrize("name", ["grpo", "turns"])
+def test_the_example_s_command_is_one_that_verl_understands(name: str, tmp_path: Path) -> None:
+    """Its data sets are written; its last command is read by verl's own configuration instead of being run on a GPU."""
+    root = Path(__file__).parents[2]
+    said = tmp_path / "command"
+    (tmp_path / "bin").mkdir()
+    shims = {
+        "sdpo": f'exec {sys.executable} -m sdpo_envs.cli "$@"',
+        "python": f"""[ "$1" = -c ] && exec {sys.executable} "$@"; printf '%s\\n' "$@" > {said}""",
+    }
+    for program, line in shims.items():
+        (tmp_path / "bin" / program).write_text(f"#!/bin/sh\n{line}\n")
+        (tmp_path / "bin" / program).chmod(0o755)
+    surroundings = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(root)}
+    script = root / "examples" / f"verl_{name}.sh"
+    subprocess.run(["bash", str(script)], cwd=tmp_path, env={**os.environ, **surroundings}, check=True)
+
+    module, *command = said.read_text("utf-8").splitlines()[1:]
+    assert module == "verl.trainer.main_ppo"
+    with scripted.initialize_config_dir(config_dir=scripted.OWN, version_base=None):
+        config = scripted.compose("ppo_trainer", overrides=command)
+    validate_config(config, use_reference_policy=False, use_critic=False)
+    rollout = omega_conf_to_dataclass(config.actor_rollout_ref.rollout)
+    assert (rollout.name, rollout.n) == ("vllm", 8)
+    for path in (config.data.train_files, config.data.val_files):
+        agents = datasets.load_dataset("parquet", data_files=path)["train"]["agent_name"]
+        assert set(agents) == {"single_turn_agent" if name == "grpo" else ours.AGENT}
+    if name == "grpo":
+        assert callable(get_custom_reward_fn(config))
+    else:
+        assert rollout.agent.agent_loop_config_path == str(ours.AGENT_LOOPS)
