@@ -3,6 +3,7 @@
 from sdpo_envs import MissingExtra
 
 try:
+    from sdpo_agent.answers import Answers
     from sdpo_agent.attempt import Attempt, Conversation, Group, Sample, Turn
     from sdpo_agent.credit import Credit
     from sdpo_agent.grpo import GRPO, GRPOSettings, PolicyGradient
@@ -31,6 +32,7 @@ __all__ = [
     "SDAR",
     "SDPO",
     "Algorithm",
+    "Answers",
     "Attempt",
     "Conversation",
     "Credit",

@@ -24,6 +24,8 @@ class Turn:
         system: The system prompt, ``""`` for none.
         valid: Whether the action had the form that was asked for, where the environment says so.
         state: What the world showed, without the prompt around it where the environment tells them apart.
+        prompt_tokens: How many tokens were read before it, where a server sampled and told; else 0.
+        action_tokens: How many were then written, thinking and end tokens included; else 0.
     """
 
     observation: str
@@ -34,6 +36,13 @@ class Turn:
     system: str = ""
     valid: bool = True
     state: str = ""
+    prompt_tokens: int = 0
+    action_tokens: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens were written, as far as that is known."""
+        return len(self.token_ids) or self.action_tokens
 
 
 @dataclass(frozen=True, slots=True)

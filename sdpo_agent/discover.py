@@ -226,7 +226,8 @@ def discover(
 
     Returns:
         A row per attempt: ``round`` from 0, ``attempt`` from 1 (None if the machinery broke), ``passed``, ``reward``,
-        ``outcome``, ``feedback``, ``peer``, ``reveals_answer``, ``tokens``, ``turns``, ``error``, and what was `told`.
+        ``outcome``, ``feedback``, ``peer``, ``reveals_answer``, ``tokens`` written, ``prompt_tokens`` read as far as a
+        server told, ``turns``, ``error``, and what was `told`.
 
     Raises:
         FileExistsError: `run` holds a run already, and `resume` was not asked for.
@@ -298,7 +299,8 @@ def _rows(group: Group, number: int, before: int, facts: dict[str, Any]) -> Iter
             "feedback": str(attempt.feedback or ""),
             "peer": None if attempt.feedback is None else attempt.feedback.peer,
             "reveals_answer": bool(attempt.feedback and attempt.feedback.reveals_answer),
-            "tokens": sum(len(turn.token_ids) for turn in attempt.turns),
+            "tokens": sum(turn.tokens for turn in attempt.turns),
+            "prompt_tokens": sum(turn.prompt_tokens for turn in attempt.turns),
             "turns": [
                 {**asdict(turn), "token_ids": list(turn.token_ids), "logprobs": list(turn.logprobs)}
                 for turn in attempt.turns

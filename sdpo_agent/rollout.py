@@ -1,6 +1,6 @@
 """Plays episodes: `collect(envs, sampler, ...)` gives groups of attempts. The only file that calls `env.step`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
@@ -73,18 +73,28 @@ def collect(
             _seed(seeds[slot // envs.group_size], slot % envs.group_size, len(episodes[slot].turns)) for slot in asked
         ]
         written = sampler.write([*asked.values()], max_tokens=max_tokens, temperature=temperature, seeds=draws)
-        actions, tokens = [""] * envs.num_envs, [0] * envs.num_envs
-        for slot, turn in zip(asked, written, strict=True):
-            actions[slot], tokens[slot] = turn.action, len(turn.token_ids)
+        turns = dict(zip(asked, written, strict=True))
+        for slot, turn in turns.items():
             episodes[slot].turns += (replace(turn, state=episodes[slot].seen),)
-        if isinstance(envs, RecordedGroups) and any(tokens):  # a server knows none
-            envs.tell(tokens)
-        step = envs.step(actions)
+        _tell_cost(envs, turns)
+        step = envs.step([turns[slot].action if slot in turns else "" for slot in range(envs.num_envs)])
         for slot, episode in enumerate(episodes):
             episode.hear(slot, step, wrote=slot in asked)
     attempts = [episode.attempt(history) for episode in episodes]
     starts = range(0, envs.num_envs, envs.group_size)
     return [Group(attempts[start].task_id, tuple(attempts[start : start + envs.group_size])) for start in starts]
+
+
+def _tell_cost(envs: Groups, turns: Mapping[int, Turn]) -> None:
+    """Tell a recording what the turns of some slots have cost, if that is known."""
+    if isinstance(envs, RecordedGroups) and any(turn.tokens for turn in turns.values()):
+        slots = [turns.get(slot) for slot in range(envs.num_envs)]
+        read = [turn.prompt_tokens if turn else 0 for turn in slots]
+        envs.tell(
+            [turn.tokens if turn else 0 for turn in slots],
+            prompt_tokens=read if any(read) else None,
+            cut_short=[turn is not None and turn.cut_short for turn in slots],
+        )
 
 
 def _asked(

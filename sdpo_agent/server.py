@@ -3,8 +3,11 @@
 import json
 import re
 import threading
+import time
+import weakref
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from sdpo_agent.attempt import Conversation, Turn
@@ -22,7 +25,10 @@ _Request = tuple[Conversation, int, float, int]
 
 
 class Server:
-    """A model that a server samples from. Its tokens are not scored: its turns have no `token_ids` and no `logprobs`.
+    """A model that a server samples from.
+
+    Its tokens are counted as it tells, and not scored: its turns have no `token_ids` and no `logprobs`. How a chat
+    becomes tokens is the server's affair.
 
     A server may cut the distribution down: top-p is turned off in each request, but a top-k that the model's own
     settings name is not (vLLM and SGLang: add ``"top_k": -1`` to `extra`). `transformers serve` is greedy at every
@@ -41,10 +47,11 @@ class Server:
         model: See above.
         url: See above.
         key: The server's, if it wants one. None is ever taken from the environment.
-        seconds: The longest silence of the server before a request is given up, and tried again.
-        retries: How often a request is tried again if the connection fails, the server is silent for too long, or it
-            answers 408, 409, 429 or 5xx; after half a second, then after twice as long each time, up to 8 seconds, or
-            when the server says, up to 2 minutes.
+        seconds: How long the server may be silent, and then how long its answer may take to come, before a request is
+            given up, and tried again.
+        retries: How often a request is tried again if the connection fails, the server takes too long, or it answers
+            408, 409, 429 or 5xx, and only then; after half a second, then after twice as long each time, up to 8
+            seconds, or when the server says, up to 2 minutes.
         concurrent: The most requests at a time, of one `write`.
         limit: The most characters of a conversation that `fits`; None has no limit.
         extra: More fields of the request.
@@ -78,11 +85,14 @@ class Server:
         self._lock = threading.Lock()
         self._kept: dict[_Request, Turn] = {}
         self._openai = require("openai", "server")
+        connections = self._openai.DefaultHttpxClient(event_hooks={"response": [partial(_read, seconds)]})
+        weakref.finalize(self, connections.close)
         self._client = self._openai.OpenAI(
             base_url=url,
             api_key=key or "none",  # an empty one would be looked up in the environment
             timeout=self._openai.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS)),
             max_retries=retries,
+            http_client=connections,
         )
 
     def fits(self, conversation: Conversation, max_tokens: int) -> bool:
@@ -142,19 +152,20 @@ class Server:
                 seed=seed % _SEEDS,
                 extra_body=self._extra,
             )
-            return _turn(conversation, completion, self._count(completion))
+            return _turn(conversation, completion, *self._count(completion))
         except (self._openai.OpenAIError, InfrastructureError, json.JSONDecodeError, UnicodeDecodeError) as error:
             return error
 
-    def _count(self, completion: Any) -> int:
-        """Add up what an answer has cost; return how many tokens were written."""
+    def _count(self, completion: Any) -> tuple[int, int]:
+        """Add up what an answer has cost; return how many tokens were read and written, 0 where that is not told."""
         usage = getattr(completion, "usage", None)
-        read, written = (getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens"))
+        told = (getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens"))
+        read, written = (tokens if isinstance(tokens, int) else 0 for tokens in told)
         with self._lock:
             self.requests += 1
-            self.prompt_tokens += read if isinstance(read, int) else 0
-            self.action_tokens += written if isinstance(written, int) else 0
-        return written if isinstance(written, int) else 0
+            self.prompt_tokens += read
+            self.action_tokens += written
+        return read, written
 
     def _explain(self, error: Exception) -> str:
         """Say what happened and what to do next."""
@@ -198,15 +209,26 @@ class Server:
             return []
 
 
-def _turn(conversation: Conversation, completion: Any, tokens: int) -> Turn:
-    """Read an answer of which `tokens` were written."""
+def _read(seconds: float, response: Any) -> None:
+    """Read an answer to its end, unless it comes too slowly, a piece after the other."""
+    httpx, until, pieces = require("httpx", "server"), time.monotonic() + seconds, []
+    for piece in response.stream:
+        pieces.append(piece)
+        if time.monotonic() > until:
+            raise httpx.ReadTimeout("The answer came too slowly.", request=response.request)
+    response.stream.close()
+    response.stream = httpx.ByteStream(b"".join(pieces))
+
+
+def _turn(conversation: Conversation, completion: Any, read: int, written: int) -> Turn:
+    """Turn an answer, for which so many tokens were read and written, into an action."""
     try:
         choice = completion.choices[0]
         action, end = choice.message.content, choice.finish_reason
     except (AttributeError, LookupError, TypeError) as error:
         shown = str(completion)[:200]
         raise InfrastructureError(f"The answer is not a chat completion: {shown}. Check the url.") from error
-    if action is None and tokens:
+    if action is None and written:
         action = ""  # SGLang writes an empty text so, and all servers do when thinking has used up the tokens
     if not isinstance(action, str) or end not in ("stop", "length"):
         raise InfrastructureError(
@@ -214,7 +236,16 @@ def _turn(conversation: Conversation, completion: Any, tokens: int) -> Turn:
             "Expected a text that ends with 'stop' or 'length'. Start the server without a parser of tools, and see "
             "its log."
         )
-    return Turn(conversation.observation, _writable(action), (), (), end == "length", conversation.system)
+    return Turn(
+        conversation.observation,
+        _writable(action),
+        token_ids=(),
+        logprobs=(),
+        cut_short=end == "length",
+        system=conversation.system,
+        prompt_tokens=read,
+        action_tokens=written,
+    )
 
 
 def _said(error: Any) -> str:

@@ -1,6 +1,7 @@
 """Plays a suite of environments with any policy at all, and keeps the score."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,32 @@ from sdpo_envs.bench.intervals import Bootstrap, Floats
 from sdpo_envs.bench.scores import Scores, score
 from sdpo_envs.env import natural
 from sdpo_envs.errors import ActionError, SettingError, choose
-from sdpo_envs.record import record
+from sdpo_envs.record import RecordedGroups, record
 from sdpo_envs.record.recording import Recording
 
 Message = Mapping[str, str]
 """A turn of a chat: its ``role``, system, user or assistant, and its ``content``."""
-Generate = Callable[[Sequence[Sequence[Message]]], Sequence[str]]
-"""Any policy: from chats that end with the user's turn to one text each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a policy wrote, and what that cost.
+
+    Attributes:
+        text: The action.
+        tokens: How many were written.
+        prompt_tokens: How many were read before; None where nobody knows.
+        cut_short: Whether a limit of tokens ended it.
+    """
+
+    text: str
+    tokens: int
+    prompt_tokens: int | None = None
+    cut_short: bool = False
+
+
+Generate = Callable[[Sequence[Sequence[Message]]], Sequence[str | Reply]]
+"""Any policy: from chats that end with the user's turn to one text each, or one `Reply`, whose cost is recorded."""
 Suite = Sequence[tuple[str, Mapping[str, Any]]]
 """Environments by id, with their settings."""
 
@@ -69,6 +89,7 @@ def evaluate(
     Raises:
         SettingError: there is no such suite, a number is below 1, or an environment stands in it twice.
         ActionError: `generate` returned another number of texts, or something that is no text.
+        InfrastructureError: `generate` could not write. What was recorded until then stays.
     """
     chosen = SUITES[choose("suite", suite, SUITES)] if isinstance(suite, str) else suite
     names = [name_of(env_id, settings) for env_id, settings in chosen]
@@ -126,9 +147,11 @@ def _finish(generate: Generate, envs: Any, reset: tuple[Any, Any], running: Any,
         for slot in slots:
             chats[slot].append({"role": "user", "content": observations[slot]})
         asked = [opening[slot] + (chats[slot] if whole else chats[slot][-1:]) for slot in slots]
-        for slot, action in zip(slots, _texts(generate(asked), len(slots)), strict=True):
-            actions[slot] = action
-            chats[slot].append({"role": "assistant", "content": action})
+        replies = dict(zip(slots, _replies(generate(asked), len(slots)), strict=True))
+        for slot, reply in replies.items():
+            actions[slot] = reply if isinstance(reply, str) else reply.text
+            chats[slot].append({"role": "assistant", "content": actions[slot]})
+        _tell_cost(envs, replies)
         observations, rewards, terminations, truncations, infos = envs.step(actions)
         for slot in np.flatnonzero(running & (terminations | truncations)).tolist():
             verdict = infos["verdict"][slot]
@@ -137,9 +160,23 @@ def _finish(generate: Generate, envs: Any, reset: tuple[Any, Any], running: Any,
     return passed
 
 
-def _texts(given: Sequence[str], expected: int) -> list[str]:
-    texts = list(given)
-    if isinstance(given, str) or len(texts) != expected or not all(isinstance(text, str) for text in texts):
-        found = "one str" if isinstance(given, str) else f"{len(texts)} of {sorted({type(t).__name__ for t in texts})}"
+def _tell_cost(envs: Any, replies: Mapping[int, str | Reply]) -> None:
+    """Tell a recording what the replies of some slots have cost, if that is known of each."""
+    known = {slot: reply for slot, reply in replies.items() if isinstance(reply, Reply)}
+    if isinstance(envs, RecordedGroups) and len(known) == len(replies):
+        slots = [known.get(slot) for slot in range(envs.num_envs)]
+        read = [reply.prompt_tokens if reply else 0 for reply in slots]
+        envs.tell(
+            [reply.tokens if reply else 0 for reply in slots],
+            prompt_tokens=None if None in read else [each or 0 for each in read],
+            cut_short=[reply is not None and reply.cut_short for reply in slots],
+        )
+
+
+def _replies(given: Sequence[str | Reply], expected: int) -> list[str | Reply]:
+    replies = list(given)
+    if isinstance(given, str) or len(replies) != expected or not all(isinstance(each, str | Reply) for each in replies):
+        kinds = sorted({type(each).__name__ for each in replies})
+        found = "one str" if isinstance(given, str) else f"{len(replies)} of {kinds}"
         raise ActionError(f"generate was given {expected} chats and must return as many str in a list, not {found}.")
-    return texts
+    return replies

@@ -55,7 +55,7 @@ class _Score:
         self.phase = phase
         self.group_size = group_size
         self.attempts: list[Attempt | None] = [None] * num_envs
-        self._tokens: list[int] | None = None
+        self._told: list[tuple[int, int | None, bool]] | None = None
         self._looked = time.perf_counter()
 
     @property
@@ -63,14 +63,22 @@ class _Score:
         """The slots whose attempts have not ended."""
         return [slot for slot, attempt in enumerate(self.attempts) if attempt is not None and not attempt.ended]
 
-    def tell(self, tokens: Sequence[int]) -> None:
-        """Take note of how many tokens the next actions have."""
-        if len(tokens) != len(self.attempts):
-            raise SettingError(f"tokens must be {len(self.attempts)} numbers, one per slot, not {len(tokens)}.")
-        for each in tokens:
+    def tell(self, tokens: Sequence[int], prompts: Sequence[int] | None, cut_short: Sequence[bool] | None) -> None:
+        """Take note of what the next actions cost, and whether a limit of tokens ended them."""
+        wrote, slots = self._counts("tokens", tokens), len(self.attempts)
+        read = [None] * slots if prompts is None else self._counts("prompt_tokens", prompts)
+        cut = [False] * slots if cut_short is None else [bool(each) for each in cut_short]
+        if len(cut) != slots:
+            raise SettingError(f"cut_short must be {slots} bools, one per slot, not {len(cut)}.")
+        self._told = list(zip(wrote, read, cut, strict=True))
+
+    def _counts(self, name: str, counts: Sequence[int]) -> list[int]:
+        if len(counts) != len(self.attempts):
+            raise SettingError(f"{name} must be {len(self.attempts)} numbers, one per slot, not {len(counts)}.")
+        for each in counts:
             if not isinstance(each, Integral) or each < 0:
-                raise SettingError(f"tokens must be ints of at least 0, not {each!r}.")
-        self._tokens = [int(each) for each in tokens]
+                raise SettingError(f"{name} must be ints of at least 0, not {each!r}.")
+        return [int(each) for each in counts]
 
     def look(self) -> None:
         """Look at the clock; set aside the time since the last look if another phase than training was in play."""
@@ -93,9 +101,9 @@ class _Score:
             attempt.actions.append(actions[slot])
             attempt.reward += rewards[slot]
             attempt.ended = ended[slot]
-            if self._tokens is not None:
-                attempt.tokens = (attempt.tokens or 0) + self._tokens[slot]
-        self._tokens = None
+            if self._told is not None:
+                attempt.spend(*self._told[slot])
+        self._told = None
         starts = sorted({slot - slot % self.group_size for slot in running})
         groups = [self._leave(start, found) for start in starts if all(ended[start : start + self.group_size])]
         if groups:
@@ -155,13 +163,24 @@ class RecordedGroups(
     def _repr_html_(self) -> str:
         return self.groups._repr_html_()
 
-    def tell(self, tokens: Sequence[int]) -> None:
+    def tell(
+        self,
+        tokens: Sequence[int],
+        *,
+        prompt_tokens: Sequence[int] | None = None,
+        cut_short: Sequence[bool] | None = None,
+    ) -> None:
         """Tell how many tokens each action of the next step has; they are added up over an episode.
+
+        Args:
+            tokens: That were written, one number per slot.
+            prompt_tokens: That were read before; None where nobody knows.
+            cut_short: Whether a limit of tokens ended the action; None for no.
 
         Raises:
             SettingError: there is not one number per slot, or one is below 0.
         """
-        self._score.tell(tokens)
+        self._score.tell(tokens, prompt_tokens, cut_short)
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -210,13 +229,13 @@ class RecordedEnv(gymnasium.Wrapper[str, str, str, str]):
         """The environment without the recording."""
         return self.env
 
-    def tell(self, tokens: int) -> None:
-        """Tell how many tokens the action of the next step has; they are added up over an episode.
+    def tell(self, tokens: int, *, prompt_tokens: int | None = None, cut_short: bool = False) -> None:
+        """Tell how many tokens the action of the next step has; see `RecordedGroups.tell`.
 
         Raises:
             SettingError: it is no number, or below 0.
         """
-        self._score.tell([tokens])
+        self._score.tell([tokens], None if prompt_tokens is None else [prompt_tokens], [cut_short])
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """As the environment's own."""

@@ -43,10 +43,19 @@ class Attempt:
     actions: list[str] = field(default_factory=list)
     reward: float = 0.0
     tokens: int | None = None
+    prompt_tokens: int | None = None
+    cut_short: bool = False
     ended: bool = False
     verdict: Verdict | None = None
     feedback: Feedback = _UNDECIDED
     error: str = ""
+
+    def spend(self, tokens: int, prompt_tokens: int | None, cut_short: bool) -> None:
+        """Add what one more action cost."""
+        self.tokens = (self.tokens or 0) + tokens
+        if prompt_tokens is not None:
+            self.prompt_tokens = (self.prompt_tokens or 0) + prompt_tokens
+        self.cut_short = self.cut_short or cut_short
 
     def line(self, phase: str, generations: int, group: int) -> str:
         """Return the columns of `Row` as JSON, in ASCII. By hand, as that takes a third of the time of `json.dumps`."""
@@ -60,7 +69,8 @@ class Attempt:
             f'"outcome": {outcome}, "passed": {_FALSE_TRUE[passed]}, "feedback": {quoted(feedback.text)}, '
             f'"reveals_answer": {_FALSE_TRUE[feedback.reveals_answer]}, '
             f'"peer": {_FALSE_TRUE[feedback.peer is not None]}, '
-            f'"tokens": {"null" if self.tokens is None else self.tokens}, "error": {quoted(self.error)}}}\n'
+            f'"tokens": {_number(self.tokens)}, "prompt_tokens": {_number(self.prompt_tokens)}, '
+            f'"cut_short": {_FALSE_TRUE[self.cut_short]}, "error": {quoted(self.error)}}}\n'
         )
 
 
@@ -245,6 +255,10 @@ class Recording:
         self._rounds += 1
         self._groups[tick.phase] += tick.groups
         self._train += tick.rows if tick.phase == TRAIN else 0
+
+
+def _number(count: int | None) -> str:
+    return "null" if count is None else str(count)
 
 
 def plain(value: Any) -> Any:

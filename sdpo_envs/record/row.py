@@ -40,6 +40,8 @@ class Row:
         reveals_answer: Whether that gives away what was right.
         peer: Whether it was handed a successful peer.
         tokens: How many tokens the policy wrote, if that was told.
+        prompt_tokens: How many it read, in all steps together, if that was told.
+        cut_short: Whether a limit of tokens ended one of its actions, where that was told.
         error: What broke, or ``""``.
     """
 
@@ -55,6 +57,8 @@ class Row:
     reveals_answer: bool = False
     peer: bool = False
     tokens: int | None = None
+    prompt_tokens: int | None = None
+    cut_short: bool = False
     error: str = ""
 
     @property
@@ -192,8 +196,8 @@ def to_parquet(run: str | Path, path: str | Path) -> None:
     arrow, parquet = require("pyarrow", "data"), require("pyarrow.parquet", "data")
     text, number, flag = arrow.string(), arrow.int64(), arrow.bool_()
     types = dict.fromkeys(("phase", "task", "outcome", "feedback", "error"), text)
-    types |= dict.fromkeys(("generations", "group", "tokens"), number)
-    types |= dict.fromkeys(("passed", "reveals_answer", "peer"), flag)
+    types |= dict.fromkeys(("generations", "group", "tokens", "prompt_tokens"), number)
+    types |= dict.fromkeys(("passed", "reveals_answer", "peer", "cut_short"), flag)
     types |= {"actions": arrow.list_(text), "reward": arrow.float64()}
     schema = arrow.schema([(column.name, types[column.name]) for column in dataclasses.fields(Row)])
     parquet.write_table(arrow.Table.from_pylist([_plain(row) for row in rows(run)], schema), path)
@@ -249,6 +253,8 @@ def _row(record: Record, phase: str, generations: int, group: int) -> Row:
         reveals_answer=_cell(record, "reveals_answer", bool, False),
         peer=_cell(record, "peer", bool, False),
         tokens=None if record.row.get("tokens") is None else _count(record, "tokens", 0),
+        prompt_tokens=None if record.row.get("prompt_tokens") is None else _count(record, "prompt_tokens", 0),
+        cut_short=_cell(record, "cut_short", bool, False),
         error=_cell(record, "error", str, ""),
     )
 
