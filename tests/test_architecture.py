@@ -36,7 +36,9 @@ FAMILIES = (
 )
 """They import everything above, and never one another."""
 APART = {
-    "adapters": {"core", "env", "errors", "feedback", "parsing", "record", "spaces", "tasks", "turns", "vector"},
+    "adapters": {
+        *("core", "env", "errors", "feedback", "parsing", "record", "sandbox", "spaces", "tasks", "turns", "vector"),
+    },
     "registry": set[str](),
     "agreement": {"core", "env", "errors"},
     "check": {"core", "errors", "env"},
