@@ -42,7 +42,7 @@ class Envs:
         if self.json:
             write_json([asdict(each) for each in families])
             return
-        rows = table("id", "what the policy meets", "tasks", "turns", "needs", "here")
+        rows = table("id", "what it is", "tasks", "turns", "needs", "here")
         for each in families:
             tasks = " + ".join(str(count) for count in (each.tasks, each.test_tasks) if count is not None)
             here = shown("no", "red") if each.missing else shown("yes", "green")

@@ -20,7 +20,7 @@ from sdpo_envs.wrappers import MultiAttempt
 
 _FENCE = "```"
 _HOW = {
-    True: "Write an answer; an empty line ends it, but not between ``` and ```. Ctrl-D leaves.",
+    True: "An empty line ends your answer, but not between ``` and ```. Ctrl-D leaves.",
     False: "A line is an action. Ctrl-D leaves.",
 }
 
@@ -90,9 +90,9 @@ class Play:
                 action = answers.read()
                 if action is None:
                     return
-                _, reward, terminated, truncated, info = env.step(action)
+                observation, reward, terminated, truncated, info = env.step(action)
                 actions, rewards, ended = [*actions, action], rewards + float(reward), terminated or truncated
-                reply(console, info, rewards, ended=ended)
+                reply(console, info.get("seen", observation), info, rewards, ended=ended)
             verdict, feedback = info["verdict"], info["feedback"]
             outcome = None if verdict is None else verdict.outcome.value
             passed = verdict is not None and verdict.passed
@@ -165,7 +165,7 @@ def begin(console: Console, env_id: str, prompt: str, info: Mapping[str, Any]) -
             body(console, text.strip("\n"))
 
 
-def reply(console: Console, info: Mapping[str, Any], reward: float, *, ended: bool) -> None:
+def reply(console: Console, seen: str, info: Mapping[str, Any], reward: float, *, ended: bool) -> None:
     """Write what a step came to: a verdict, or what is seen and may be done now; and the feedback."""
     verdict: Verdict | None = info["verdict"]
     feedback: Feedback = info["feedback"]
@@ -179,7 +179,7 @@ def reply(console: Console, info: Mapping[str, Any], reward: float, *, ended: bo
     if feedback:
         body(console, feedback.text)
     if not ended and verdict is None:
-        body(console, info.get("seen", ""))
+        body(console, seen)
         if commands := info.get("commands"):
             console.print(shown(", ".join(commands), "dim"))
 

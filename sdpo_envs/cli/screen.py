@@ -37,10 +37,13 @@ def body(console: Console, text: str) -> None:
 
 
 def table(*heads: str, title: str = "") -> Table:
-    """Return a table without frames, in which what is too long goes on below."""
-    made = Table(*heads, title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    """Return a table without frames, in which what is too long goes on below, but for its first column."""
+    made = Table(
+        *heads, title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True
+    )
     for column in made.columns:
         column.overflow = "fold"
+    made.columns[0].no_wrap = True
     return made
 
 

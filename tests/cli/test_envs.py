@@ -1,0 +1,84 @@
+"""`sdpo envs` tells what is there, and what is not."""
+
+import sys
+from typing import Any
+
+import gymnasium
+import pytest
+from commandline import run
+
+from sdpo_envs.alfredgame import shipped
+from sdpo_envs.cli import envs
+from sdpo_envs.registry import ENVIRONMENTS, EXTRAS
+from sdpo_envs.sandbox.doctor import Row
+
+MODULES = {"alfworld": "alfworld", "retrieval": "bm25s", "webshop": "rapidfuzz"}
+"""A module that each extra of an environment brings."""
+
+
+@pytest.fixture(autouse=True)
+def _a_wall(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(envs, "wall", lambda *_: Row("local wall", True, "ran"))
+
+
+def listed(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    ended = run(capsys, "envs", "--json", *arguments)
+    assert (ended.code, ended.err) == (0, "")
+    return {each["id"]: each for each in ended.json()}
+
+
+def test_every_environment_is_listed_with_what_it_has(capsys: pytest.CaptureFixture[str]) -> None:
+    found = listed(capsys)
+    assert list(found) == list(ENVIRONMENTS)
+    for env_id, each in found.items():
+        assert each["about"].endswith(".")
+        if each["missing"]:
+            continue
+        env: Any = gymnasium.make(env_id, disable_env_checker=True).unwrapped
+        assert each["tasks"] == len(env.tasks)
+        assert each["turns"] == getattr(env, "turns", 1)
+        assert ("wall" in each["needs"]) == hasattr(env, "sandbox")
+        env.close()
+    assert found["sdpo/SciKnowEval-v0"]["test_tasks"] == 40
+    assert found["sdpo/LiveCodeBench-v0"]["test_tasks"] is None  # it has windows, and no splits
+
+
+@pytest.mark.parametrize("extra", sorted(set(EXTRAS.values())))
+def test_an_environment_whose_extra_is_missing_says_how_to_get_it(
+    extra: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that the registry says need it, and no others."""
+    monkeypatch.setitem(sys.modules, MODULES[extra], None)
+    shipped.cache_clear()  # ALFWorld's rules, which another test may have read
+    found = listed(capsys)
+    missing = {env_id for env_id, each in found.items() if f"'sdpo-envs[{extra}]'" in each["missing"]}
+    needed = {env_id for env_id, own in EXTRAS.items() if extra == own}
+    assert all(extra in found[env_id]["needs"] for env_id in needed)
+    assert missing == needed | ({"sdpo/WebShop-v0"} if extra == "retrieval" else set())  # which `webshop` brings too
+    table = run(capsys, "envs").out
+    assert f"pip install 'sdpo-envs[{extra}]'" in " ".join(table.split())
+
+
+def test_where_no_wall_stands_those_that_run_programs_are_not_ready(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(envs, "wall", lambda *_: Row("local wall", False, "no namespaces"))
+    broken = {env_id for env_id, each in listed(capsys).items() if "no namespaces" in each["missing"]}
+    assert broken == {"sdpo/LiveCodeBench-v0", "sdpo/MicroCode-v0"}
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120, 200])
+def test_the_table_keeps_to_the_width(
+    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    table = run(capsys, "envs").out
+    assert max(map(len, table.splitlines())) <= columns
+    if columns >= 80:
+        assert all(env_id in table for env_id in ENVIRONMENTS)
+
+
+def test_a_module_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    ended = run(capsys, "envs", "no_such_module")
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err == "ModuleNotFoundError: No module named 'no_such_module'\n"
