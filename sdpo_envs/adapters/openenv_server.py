@@ -8,6 +8,7 @@ first action at the task that it names.
 
 import contextlib
 import functools
+import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -20,11 +21,14 @@ from fastapi.responses import JSONResponse
 from openenv.core.env_server.http_server import HTTPEnvServer
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from sdpo_envs.adapters.made import made
 from sdpo_envs.adapters.openenv import FeedbackAction, FeedbackObservation, ServedEnv
 from sdpo_envs.adapters.service import Service
 from sdpo_envs.errors import InfrastructureError, SdpoError
 
 _PING_SECONDS = 20.0
+_PATIENCE_SECONDS = 10
+"""How long a server that ends waits for the steps that are being judged."""
 
 
 def application(env_id: str, settings: Mapping[str, Any] | None = None, service: Service | None = None) -> FastAPI:
@@ -34,9 +38,12 @@ def application(env_id: str, settings: Mapping[str, Any] | None = None, service:
         env_id: As for `gymnasium.make`.
         settings: Keywords for the environment.
         service: How much it takes.
+
+    Raises:
+        SettingError: the environment gives no feedback, or refuses its settings.
     """
     service = service or Service()
-    env = gymnasium.make(env_id, **(settings or {}))
+    env = made(env_id, settings or {})
     title = f"{env_id}, an environment with feedback"
     app = FastAPI(title=title, version="1.0.0", max_body_size=service.message_bytes)
     app.add_middleware(_Parting)
@@ -63,23 +70,23 @@ def served(env_id: str, settings: Mapping[str, Any] | None = None, service: Serv
         The server's address.
 
     Raises:
+        OSError: the port is taken.
         InfrastructureError: the server did not start.
     """
     service = service or Service(port=0)
     server = _server(application(env_id, settings, service), service, "warning")
-    socket = server.config.bind_socket()
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]}, name="sdpo-envs-server", daemon=True)
-    thread.start()
-    try:
-        while not server.started:
-            if not thread.is_alive():
-                raise InfrastructureError("The server ended before it began; its log says why.")
-            time.sleep(0.01)
-        yield f"http://{service.host}:{socket.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
-        socket.close()
+    with socket.create_server((service.host, service.port)) as listening:
+        thread = threading.Thread(target=server.run, args=([listening],), name="sdpo-envs-server", daemon=True)
+        thread.start()
+        try:
+            while not server.started:
+                if not thread.is_alive():
+                    raise InfrastructureError("The server ended before it began; its log says why.")
+                time.sleep(0.01)
+            yield f"http://{service.host}:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 def _server(app: FastAPI, service: Service, log_level: str) -> uvicorn.Server:
@@ -92,6 +99,7 @@ def _server(app: FastAPI, service: Service, log_level: str) -> uvicorn.Server:
         ws_max_size=service.message_bytes,
         ws_ping_interval=_PING_SECONDS,
         ws_ping_timeout=None,
+        timeout_graceful_shutdown=_PATIENCE_SECONDS,
     )
     return uvicorn.Server(config)
 

@@ -26,6 +26,7 @@ import gymnasium
 import verifiers.v1 as vf
 from pydantic import Field
 
+from sdpo_envs.adapters.made import made
 from sdpo_envs.adapters.told import told
 from sdpo_envs.core import Feedback, Outcome
 from sdpo_envs.errors import InfrastructureError, SandboxError, SettingError
@@ -74,7 +75,7 @@ class FeedbackTaskset(vf.Taskset[FeedbackTask, FeedbackTasksetConfig]):  # type:
         super().__init__(config)
         if not config.env:
             raise SettingError("No environment is named; give one, such as --env.taskset.env sdpo/ToolUse-v0.")
-        self.env = gymnasium.make(config.env, **config.settings)
+        self.env = made(config.env, config.settings)
 
     def load(self) -> Iterator[FeedbackTask]:
         """Show each task, as its reset does."""

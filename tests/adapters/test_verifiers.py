@@ -5,6 +5,9 @@ import contextlib
 import functools
 import json
 import os
+import re
+import runpy
+import shlex
 import subprocess
 import sys
 import threading
@@ -21,7 +24,9 @@ import uvicorn
 import verifiers.v1 as vf
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
+from pydantic_config import cli
 from verifiers.v1.cli.eval.runner import run_eval
+from verifiers.v1.cli.resolve import narrow_config, with_positional_taskset
 from verifiers.v1.configs.cli.eval import EvalConfig
 from verifiers.v1.utils.loaders import load_environment, load_taskset, resolve_env_config
 
@@ -313,6 +318,18 @@ def test_episodes_are_judged_at_once(evaluate: Evaluation, meeting: str) -> None
     assert [episode.traces[0].reward for episode in episodes] == [1.0] * 4
 
 
+PAGE = (Path(__file__).parents[2] / "docs" / "verifiers.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("command", re.findall(r"^vf-eval .*$", PAGE, re.MULTILINE))
+def test_the_commands_of_the_page_are_understood(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = with_positional_taskset(shlex.split(command)[1:])
+    monkeypatch.setattr(sys, "argv", ["vf-eval", *arguments])
+    config = cli(narrow_config(EvalConfig, arguments))
+    assert next(iter(FeedbackTaskset(config.env.taskset))).data.env == config.env.taskset.env
+    assert not config.push
+
+
 @pytest.mark.parametrize("text", ["", "\0\x1b[2J", "名" * 10_000, " 3027\n", "</s>[INST]"])
 def test_whatever_the_policy_writes_reaches_the_judge_as_it_is(text: str, evaluate: Evaluation) -> None:
     (episode,) = evaluate(addition.ADDITION, lambda messages: text, select={"limit": 1})
@@ -330,9 +347,19 @@ def test_the_environment_is_closed_with_the_evaluation(evaluate: Evaluation, mon
 def test_a_taskset_without_an_environment_or_with_a_wrong_setting_says_so() -> None:
     with pytest.raises(SettingError, match=r"--env\.taskset\.env"):
         load_taskset(resolve_env_config({"taskset": {"id": "sdpo-verifiers"}}).taskset)
-    config = resolve_env_config({"taskset": {"id": "sdpo-verifiers", "env": "sdpo/ToolUse-v9"}})
-    with pytest.raises(gymnasium.error.Error, match="ToolUse"):
-        load_taskset(config.taskset)
+    for env, error, words in [
+        ("sdpo/ToolUse-v9", gymnasium.error.Error, "ToolUse"),
+        ("CartPole-v1", SettingError, "CartPole-v1 is a CartPoleEnv and gives no feedback"),
+    ]:
+        with pytest.raises(error, match=words):
+            load_taskset(resolve_env_config({"taskset": {"id": "sdpo-verifiers", "env": env}}).taskset)
+
+
+def test_the_example_evaluates(evaluate: Evaluation) -> None:
+    path = Path(__file__).parents[2] / "examples" / "verifiers_eval.py"
+    traces = runpy.run_path(str(path))["main"]()
+    assert len(traces) == 32
+    assert 0.0 < sum(trace.reward for trace in traces) / 32 < 0.6
 
 
 def test_the_command_line_of_verifiers_evaluates_and_writes_nothing_secret(tmp_path: Path) -> None:
