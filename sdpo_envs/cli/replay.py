@@ -40,6 +40,8 @@ class Replay:
 
     def __call__(self) -> None:
         """Run it."""
+        if self.env is None and self.settings != "{}":
+            raise SettingError("--settings are those of --env; name that too.")
         if self.env is None and self.run.is_file():
             raise SettingError("Name the environment to judge in with --env: a file of rows does not say which it was.")
         attempts = rows(self.run)
