@@ -1,6 +1,6 @@
 """TRL's GRPOTrainer, rewarded by an environment: the small policy that comes with the project learns a home's tools.
 
-It knows how errands are written, but not the names and habits of this home's tools. About half a minute on one core:
+It knows how errands are written, but not the names and habits of this home's tools. Less than a minute on one core:
 python examples/trl_grpo.py
 """
 

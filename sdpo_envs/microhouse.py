@@ -114,29 +114,29 @@ class MicroHouse(TurnsEnv):
     def tools(self) -> Sequence[Tool]:
         """Return the three commands."""
 
-        def go(place: str) -> str:
+        def go(name: str) -> str:
             """Go to a place of the house.
 
             Args:
-                place: Where to go.
+                name: Of the place.
             """
-            return f"go {place}"
+            return f"go {name}"
 
-        def open(place: str) -> str:
+        def open(name: str) -> str:
             """Open the closed place where you stand.
 
             Args:
-                place: What to open.
+                name: Of the place.
             """
-            return f"open {place}"
+            return f"open {name}"
 
-        def take(thing: str) -> str:
+        def take(name: str) -> str:
             """Take a thing that is seen.
 
             Args:
-                thing: What to take.
+                name: Of the thing.
             """
-            return f"take {thing}"
+            return f"take {name}"
 
         return go, open, take
 

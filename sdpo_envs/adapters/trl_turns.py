@@ -38,18 +38,21 @@ class Episodes:
 
     Args:
         env_id: A registered environment.
+        asks: What ends the first observation, to ask for tools; None for a sentence that does.
         **settings: Keywords for it. Observations that hold only what is new, ``prompt="new"``, suit a conversation.
 
     Raises:
         SettingError: there is no such environment, or it gives no feedback.
     """
 
-    def __init__(self, env_id: str, **settings: Any) -> None:
+    def __init__(self, env_id: str, *, asks: str | None = None, **settings: Any) -> None:
         self._env = made(env_id, settings)
         tools = self._env.get_wrapper_attr("tools")()
         methods = {tool.__name__: _method(tool) for tool in tools or (act,)}
+        if asks is None:
+            asks = _ACT_UNTAGGED if tools else _ACT
         name = type(self._env.unwrapped).__name__
-        self._episode: type[Episode] = type(name, (Episode,), {**methods, "_asks": _ACT_UNTAGGED if tools else _ACT})
+        self._episode: type[Episode] = type(name, (Episode,), {**methods, "_asks": asks})
 
     def __call__(self) -> "Episode":
         """Return an environment of its own, which shares tasks, judge and sandbox with the others."""

@@ -26,7 +26,7 @@ from sdpo_envs.adapters.trl_turns import Episodes
 
 TOOLS = {
     "sdpo/ALFWorld-v0": {"act": "command"},
-    "sdpo/MicroHouse-v0": {"go": "place", "open": "place", "take": "thing"},
+    "sdpo/MicroHouse-v0": {"go": "name", "open": "name", "take": "name"},
     "sdpo/SearchQA-v0": {"answer": "text", "search": "query"},
     "sdpo/WebShop-v0": {"click": "button", "search": "query"},
     "sdpo/ToolUse-v0": {"act": "action"},
