@@ -20,11 +20,12 @@ import gymnasium
 from sdpo_envs.adapters.told import told
 from sdpo_envs.env import FeedbackEnv, JudgedEnv
 from sdpo_envs.errors import SettingError, require
+from sdpo_envs.turns import TurnsEnv
 
-AGENT = "sdpo_envs"
-"""The ``agent_name`` of rows whose episodes `sdpo_envs.adapters.verl_agent.EpisodeLoop` plays."""
+CONVERSATION, OBSERVATION = AGENTS = ("sdpo_envs_conversation", "sdpo_envs_observation")
+"""``agent_name`` of rows that `sdpo_envs.adapters.verl_agent.EpisodeLoop` plays, by what is read before an action."""
 AGENT_LOOPS = Path(__file__).with_name("verl_agent.yaml")
-"""For verl's ``actor_rollout_ref.rollout.agent.agent_loop_config_path``, so that it knows `AGENT`."""
+"""For verl's ``actor_rollout_ref.rollout.agent.agent_loop_config_path``, so that it knows `AGENTS`."""
 _THREADS = 16
 _LOADING = threading.Lock()
 
@@ -89,7 +90,8 @@ def rows(
         settings: See `export`.
         task_ids: See `export`.
         agent: ``agent_name``: which of verl's agent loops plays the episode. By default verl's own
-            ``single_turn_agent`` where an episode is one action, and `AGENT` where it may be several.
+            ``single_turn_agent`` where an episode is one action; else `OBSERVATION` where each observation is complete
+            in itself, as with ``prompt="complete"`` and several attempts, and `CONVERSATION` where it may not be.
 
     Raises:
         SettingError: the settings do not go through JSON or are not offered, or this is no environment with feedback.
@@ -100,7 +102,7 @@ def rows(
     except (TypeError, ValueError) as error:
         raise SettingError(f"Settings are written into the rows as JSON, but {error}. Name them by text.") from error
     env, _ = _loaded(env_id, spelled)
-    one_action = isinstance(env.unwrapped, JudgedEnv) and not env.has_wrapper_attr("attempts")
+    agent = agent or _agent(env)
     for index, task_id in enumerate(env.get_wrapper_attr("task_ids") if task_ids is None else task_ids):
         extra = {"index": index, "settings": spelled}
         episode = Episode(env_id, task_id, extra)
@@ -111,7 +113,7 @@ def rows(
             "ability": env_id if env.spec is None else env.spec.name,
             "reward_model": {"style": "rule", "ground_truth": task_id},
             "extra_info": extra,
-            "agent_name": agent or ("single_turn_agent" if one_action else AGENT),
+            "agent_name": agent,
         }
 
 
@@ -131,8 +133,8 @@ def compute_score(
     episode = Episode(data_source, ground_truth, extra_info)
     _, reward, ended, info = episode.step(solution_str)
     if not ended:
-        told_how = f"export its tasks with agent={AGENT!r}, and let verl know {AGENT_LOOPS.name}"
-        raise SettingError(f"An episode of {data_source} may take several actions; {told_how}.")
+        how = f"export its tasks with agent={CONVERSATION!r} or {OBSERVATION!r}, and let verl know {AGENT_LOOPS.name}"
+        raise SettingError(f"An episode of {data_source} may take several actions; {how}.")
     return scored(reward, info)
 
 
@@ -207,6 +209,13 @@ class Episode:
         with self._turn:
             observation, reward, terminated, truncated, info = self._env.step(action)
         return observation, float(reward), terminated or truncated, info
+
+
+def _agent(env: gymnasium.Env[str, str]) -> str:
+    innermost = env.unwrapped
+    if env.has_wrapper_attr("attempts") or (isinstance(innermost, TurnsEnv) and innermost.prompt == "complete"):
+        return OBSERVATION
+    return "single_turn_agent" if isinstance(innermost, JudgedEnv) else CONVERSATION
 
 
 @functools.cache

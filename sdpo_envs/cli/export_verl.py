@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tyro
 
-from sdpo_envs.adapters.verl import AGENT, AGENT_LOOPS, export
+from sdpo_envs.adapters.verl import AGENT_LOOPS, AGENTS, export
 from sdpo_envs.cli import parse_settings
 from sdpo_envs.cli.world import EnvId, make
 
@@ -22,7 +22,8 @@ class ExportVerl:
     Examples:
         sdpo export-verl sdpo/ToolUse-v0 data/train.parquet
         sdpo export-verl sdpo/ToolUse-v0 data/test.parquet --settings '{"split": "test"}'
-        sdpo export-verl sdpo/MicroHouse-v0 data/house.parquet --settings '{"prompt": "new"}'
+        sdpo export-verl sdpo/MicroHouse-v0 data/house.parquet
+        sdpo export-verl sdpo/MicroHouse-v0 data/talk.parquet --settings '{"prompt": "new"}'
         sdpo export-verl sdpo/ToolUse-v0 data/two.parquet --tasks tooluse/0 tooluse/37
     """
 
@@ -35,7 +36,7 @@ class ExportVerl:
     tasks: tuple[str, ...] = ()
     """The ids of the tasks to write; none for all."""
     agent: str | None = None
-    """Which of verl's agent loops plays; None is its own where an episode is one action, and ours where several."""
+    """Which of verl's agent loops plays; None chooses by whether an episode is one action, or several."""
 
     def __call__(self) -> None:
         """Run it."""
@@ -45,7 +46,7 @@ class ExportVerl:
             self.env, self.path, settings=settings, task_ids=list(self.tasks) or None, agent=self.agent
         )
         tell = [f"data.train_files={self.path.resolve()}"]
-        if agent == AGENT:
+        if agent in AGENTS:
             tell.append(f"actor_rollout_ref.rollout.agent.agent_loop_config_path={AGENT_LOOPS}")
         else:
             tell.append("reward.custom_reward_function.path=pkg://sdpo_envs.adapters.verl")

@@ -4,7 +4,7 @@ The server is the only part that is not verl's own. Importing this needs verl.
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +67,10 @@ class Scripted:
         self, tokenizer: PreTrainedTokenizerFast, scripts: Mapping[str, Sequence[Sequence[str]]], logprobs: bool = True
     ) -> None:
         self.tokenizer = tokenizer
-        self.scripts = scripts
+        self.scripts = {name: list(each) for name, each in scripts.items()}
         self.logprobs = logprobs
         self.read: list[tuple[str, int | None]] = []
-        self._known: dict[str, list[str]] = {name: [] for name in scripts}
+        self._begun: dict[str, Iterator[tuple[int, str]]] = {}
 
     async def generate(
         self, request_id: str, *, prompt_ids: list[int], sampling_params: dict[str, Any], **media: Any
@@ -79,16 +79,12 @@ class Scripted:
         assert not any(media.values()), media
         text = self.tokenizer.decode(prompt_ids)
         self.read.append((text, sampling_params.get("max_tokens")))
-        turn = text.count(ASSISTANT) - 1
-        said = self._script(text, request_id)[turn]
+        if request_id not in self._begun:
+            (name,) = [name for name in self.scripts if name in text]
+            self._begun[request_id] = enumerate(self.scripts[name].pop(0))
+        turn, said = next(self._begun[request_id])
         tokens = [*self.tokenizer.encode(said, add_special_tokens=False), self.tokenizer.eos_token_id]
         tokens = tokens[: sampling_params.get("max_tokens")]
         steps = {"min_global_steps": TOLD_STEPS + turn, "max_global_steps": TOLD_STEPS + turn}
         logprobs = [-(turn + 1.0)] * len(tokens) if self.logprobs else None
         return TokenOutput(token_ids=tokens, log_probs=logprobs, num_preempted=1, extra_fields=steps)
-
-    def _script(self, text: str, request_id: str) -> Sequence[str]:
-        (name,) = [name for name in self.scripts if name in text]
-        if request_id not in self._known[name]:
-            self._known[name].append(request_id)
-        return self.scripts[name][self._known[name].index(request_id)]

@@ -3,6 +3,7 @@
 import functools
 import json
 import pickle
+import re
 import subprocess
 import sys
 import threading
@@ -80,7 +81,10 @@ def test_a_row_holds_no_answer(env_id: str) -> None:
 
 def test_the_loop_of_a_row_follows_from_how_many_actions_an_episode_has() -> None:
     assert {row["agent_name"] for env_id in ONE_ACTION for row in verl.rows(env_id)} == {"single_turn_agent"}
-    assert {row["agent_name"] for env_id in TURNS for row in verl.rows(env_id)} == {verl.AGENT}
+    assert {row["agent_name"] for row in verl.rows("sdpo/MicroHouse-v0")} == {verl.OBSERVATION}
+    new = {"prompt": "new"}
+    assert {row["agent_name"] for row in verl.rows("sdpo/MicroHouse-v0", settings=new)} == {verl.CONVERSATION}
+    assert {row["agent_name"] for row in verl.rows(addition.GUESSING)} == {verl.CONVERSATION}
     assert {row["agent_name"] for row in verl.rows(addition.ADDITION, agent="mine")} == {"mine"}
 
 
@@ -88,7 +92,7 @@ def test_several_attempts_are_several_actions() -> None:
     wrapper = MultiAttempt.wrapper_spec(attempts=2)
     register("tests/TwoAttempts-v0", entry_point="addition:Addition", additional_wrappers=(wrapper,))
     row = next(verl.rows("tests/TwoAttempts-v0"))
-    assert row["agent_name"] == verl.AGENT
+    assert row["agent_name"] == verl.OBSERVATION
     with pytest.raises(SettingError, match="may take several actions"):
         judged(row, "0")
 
@@ -211,7 +215,7 @@ def test_a_batch_is_judged_in_its_order() -> None:
 
 def test_one_action_does_not_end_an_episode_of_several() -> None:
     row = next(verl.rows(addition.GUESSING))
-    with pytest.raises(SettingError, match=f"agent='{verl.AGENT}'.*verl_agent.yaml"):
+    with pytest.raises(SettingError, match=f"agent='{verl.CONVERSATION}'.*verl_agent.yaml"):
         judged(row, "1")
     assert judged(row, addition.answer(row["reward_model"]["ground_truth"]))["score"] == 1.0
 
@@ -279,6 +283,6 @@ def test_the_reward_functions_travel_by_name() -> None:
 
 
 def test_the_list_of_loops_names_ours() -> None:
-    listed = verl.AGENT_LOOPS.read_text(encoding="utf-8")
-    assert f"- name: {verl.AGENT}\n" in listed
-    assert "_target_: sdpo_envs.adapters.verl_agent.EpisodeLoop\n" in listed
+    listed = re.findall(r"- name: (\S+)\n  _target_: (\S+)\n  history: (\S+)\n", verl.AGENT_LOOPS.read_text("utf-8"))
+    loop = "sdpo_envs.adapters.verl_agent.EpisodeLoop"
+    assert listed == [(name, loop, name.removeprefix("sdpo_envs_")) for name in verl.AGENTS]

@@ -35,10 +35,12 @@ with warnings.catch_warnings():  # see scripted.py
     import scripted
     import torch
     import transfer_queue
+    from hydra.utils import instantiate
     from omegaconf import DictConfig
     from transformers import PreTrainedTokenizerFast
     from verl import DataProto
-    from verl.experimental.agent_loop import AgentLoopWorker
+    from verl.experimental.agent_loop import AgentLoopOutput, AgentLoopWorker
+    from verl.experimental.agent_loop.agent_loop import DictConfigWrap, _agent_loop_registry
     from verl.experimental.reward_loop.reward_loop import RewardLoopManager
     from verl.experimental.reward_loop.reward_manager.registry import REWARD_MANAGER
     from verl.trainer.ppo.metric_utils import process_validation_metrics
@@ -283,7 +285,7 @@ def test_an_episode_in_verl_is_the_environment_s_own(
     folder: Path,
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
-    ours.export(HOUSE, tmp_path / "house.parquet", settings={"prompt": prompt})
+    ours.export(HOUSE, tmp_path / "house.parquet", settings={"prompt": prompt}, agent=ours.CONVERSATION)
     config = scripted.config(folder, LOOPS)
     data = dataset(tokenizer, config, tmp_path / "house.parquet")
     env = gymnasium.make(HOUSE).unwrapped
@@ -328,6 +330,48 @@ def test_an_episode_in_verl_is_the_environment_s_own(
     assert len(server.read) == asked
 
 
+@pytest.mark.parametrize("most", [None, 2])
+def test_an_observation_alone_makes_a_sample_of_each_action(
+    most: int | None, tmp_path: Path, folder: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    ours.export(HOUSE, tmp_path / "house.parquet")
+    limit = f"actor_rollout_ref.rollout.multi_turn.max_assistant_turns={'null' if most is None else most}"
+    config = scripted.config(folder, LOOPS, limit)
+    row = dataset(tokenizer, config, tmp_path / "house.parquet")[4]
+    row["raw_prompt"] = [{"role": "system", "content": "Be brief."}, *row["raw_prompt"]]
+    actions = ["go shed", "look around", "open the chest", *["wait"] * 9]
+    server = scripted.Scripted(tokenizer, {row["raw_prompt"][-1]["content"]: [actions]})
+
+    async def play() -> list[AgentLoopOutput]:
+        worker = AgentLoopWorker(config, server)  # which reads the list of loops
+        loop = instantiate(
+            _agent_loop_registry[row["agent_name"]],
+            trainer_config=DictConfigWrap(config),
+            server_manager=server,
+            tokenizer=tokenizer,
+            processor=None,
+            hf_model_type=worker.hf_model_type,
+            dataset_cls=RLHFDataset,
+            data_config=DictConfigWrap(config.data),
+        )
+        outputs: list[AgentLoopOutput] = await loop.run({}, **row)
+        return outputs
+
+    outputs = asyncio.run(play())
+    observations, rewards, info = own_episode(written(row), actions[:most])
+    assert len(outputs) == len(server.read) == (most or len(rewards))
+    for output, observation, action in zip(outputs, observations, actions, strict=False):
+        talk = [row["raw_prompt"][0], {"role": "user", "content": observation}]
+        prompt = tokenizer.apply_chat_template(talk, tokenize=False, add_generation_prompt=True)
+        assert tokenizer.decode(output.prompt_ids) == prompt
+        assert tokenizer.decode(output.response_ids) == f"{action}<|im_end|>"
+        assert output.response_mask == [1] * len(output.response_ids)
+        assert len(output.response_logprobs or []) == len(output.response_ids)
+        assert output.reward_score == sum(rewards)
+        assert output.extra_fields["turn_scores"] == rewards
+        assert output.extra_fields["reward_extra_info"] == ours.scored(sum(rewards), info)
+
+
 @pytest.mark.parametrize("room", [1, 7, 40, 100, 173, 240, 260])
 def test_when_there_is_no_room_the_environment_ends_the_episode_itself(
     room: int, tmp_path: Path, folder: Path, tokenizer: PreTrainedTokenizerFast
@@ -351,7 +395,7 @@ def test_when_there_is_no_room_the_environment_ends_the_episode_itself(
 
 
 def test_verl_s_own_limit_of_turns_is_kept(tmp_path: Path, folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
-    ours.export(HOUSE, tmp_path / "house.parquet")
+    ours.export(HOUSE, tmp_path / "house.parquet", agent=ours.CONVERSATION)
     config = scripted.config(folder, LOOPS, "actor_rollout_ref.rollout.multi_turn.max_assistant_turns=2")
     out, server = played(
         config, tokenizer, batch(dataset(tokenizer, config, tmp_path / "house.parquet"), 3), [["go shed"] * 9]
@@ -437,10 +481,11 @@ def settled(uids: Sequence[str]) -> dict[str, dict[str, Any]]:
 def test_verl_s_trainer_gets_scores_and_feedback_and_an_attempt_that_broke_is_missing(
     tmp_path: Path, folder: Path, tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    """Two attempts at each of four tasks, of one action and of several, in the workers of verl's default trainer."""
-    paths = [tmp_path / "add.parquet", tmp_path / "guess.parquet"]
-    for path, env_id in zip(paths, (addition.ADDITION, addition.GUESSING), strict=True):
-        ours.export(f"addition:{env_id}", path)
+    """Two attempts at each of five tasks, of one action and of several, in the workers of verl's default trainer."""
+    paths = [tmp_path / f"{name}.parquet" for name in ("add", "guess", "observe")]
+    ours.export(f"addition:{addition.ADDITION}", paths[0])
+    ours.export(f"addition:{addition.GUESSING}", paths[1])
+    ours.export(f"addition:{addition.GUESSING}", paths[2], agent=ours.OBSERVATION)
     config = scripted.config(
         folder,
         *REWARD,
@@ -453,13 +498,14 @@ def test_verl_s_trainer_gets_scores_and_feedback_and_an_attempt_that_broke_is_mi
         "transfer_queue.backend.SimpleStorage.num_data_storage_units=1",
     )
     data = dataset(tokenizer, config, *paths)
-    rows = [data[number] for number in (0, 1, 18, 19)]
+    rows = [data[number] for number in (0, 1, 18, 19, 36)]
     right = [addition.answer(row["reward_model"]["ground_truth"]) for row in rows]
     scripts = [
         [["1"], [right[0]]],
         [[right[1]], [addition.BREAK_JUDGE]],
         [["1", right[2]], ["1", "2", "3"]],
         [["1", addition.BREAK_WALL], ["1", right[3]]],
+        [["1", right[4]], [right[4]]],
     ]
     named = {row["raw_prompt"][-1]["content"]: script for row, script in zip(rows, scripts, strict=True)}
     columns = collate_fn(rows)
@@ -484,12 +530,14 @@ def test_verl_s_trainer_gets_scores_and_feedback_and_an_attempt_that_broke_is_mi
     told = transfer_queue.kv_batch_get(keys=attempts, partition_id="train", select_fields=["extra_fields", "rm_scores"])
     transfer_queue.close()
 
-    assert [listed[uid]["status"] for uid in uids] == ["finished", "failure", "finished", "failure"]
-    assert len(attempts) == 2 + 1 + 2 + 1
+    assert [listed[uid]["status"] for uid in uids] == ["finished", "failure", "finished", "failure", "finished"]
+    samples = {uid: [attempt for attempt in attempts if attempt.startswith(uid)] for uid in uids}
+    assert [len(each) for each in samples.values()] == [2, 1, 2, 1, 2 + 1]
     extras = [extra["reward_extra_info"] for extra in told["extra_fields"]]
     assert [float(scores.sum()) for scores in told["rm_scores"].unbind()] == [extra["score"] for extra in extras]
     for number, row in enumerate(rows):
-        got = [extra for attempt, extra in zip(attempts, extras, strict=True) if attempt.startswith(uids[number])]
+        last = {attempt.rpartition("_")[0]: attempt for attempt in samples[uids[number]]}
+        got = [extra for attempt, extra in zip(attempts, extras, strict=True) if attempt in last.values()]
         sound = [each for each in scripts[number] if not {addition.BREAK_JUDGE, addition.BREAK_WALL} & set(each)]
         expected = []
         for actions in sound:
@@ -524,8 +572,9 @@ def test_the_example_s_command_is_one_that_verl_understands(name: str, tmp_path:
     assert (rollout.name, rollout.n) == ("vllm", 8)
     for path in (config.data.train_files, config.data.val_files):
         agents = datasets.load_dataset("parquet", data_files=path)["train"]["agent_name"]
-        assert set(agents) == {"single_turn_agent" if name == "grpo" else ours.AGENT}
+        assert set(agents) == {"single_turn_agent" if name == "grpo" else ours.CONVERSATION}
     if name == "grpo":
         assert callable(get_custom_reward_fn(config))
     else:
+        assert not config.reward.custom_reward_function.path
         assert rollout.agent.agent_loop_config_path == str(ours.AGENT_LOOPS)
