@@ -82,7 +82,7 @@ def _known(folder: Path) -> dict[str, Any]:
 def _made(name: Tracker, folder: Path, known: Mapping[str, Any], steps: int) -> GeneralTracker:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     if name == "tensorboard":
-        again = {"purge_step": steps + 1} if name in known["begun"] else {}
+        again = {"purge_step": steps + 1 if steps else 0} if name in known["begun"] else {}
         return TensorBoardTracker("tensorboard", folder, **again)
     if name == "wandb":
         project, names = os.environ.get("WANDB_PROJECT", PROJECT), {"name": folder.name, "id": known["id"]}

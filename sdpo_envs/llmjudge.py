@@ -34,6 +34,8 @@ LONGEST = 20_000
 """Characters of a submission that a judge reads."""
 GENERIC = Rubric()
 _CONNECT_SECONDS = 10.0
+_NO_KEY = "none"
+"""Sent where there is no key, as an empty one would be looked up elsewhere."""
 _UNPROCESSABLE = (400, 404, 422, 501)
 """What servers answer to a field that they do not know."""
 
@@ -120,7 +122,12 @@ class LLMJudge:
     ) -> None:
         for name, value in (("retries", retries), ("seed", seed), ("temperature", temperature or 0)):
             within(name, value, 0)
-        for name, value in (("votes", votes), ("longest", longest), ("tries", tries), ("max_tokens", max_tokens or 1)):
+        for name, value in (
+            ("votes", votes),
+            ("longest", longest),
+            ("tries", tries),
+            ("max_tokens", 1 if max_tokens is None else max_tokens),
+        ):
             within(name, value, 1)
         within("seconds", seconds, 1e-3)
         if votes % 2 == 0 or (votes > 1 and temperature == 0):
@@ -177,7 +184,7 @@ class LLMJudge:
         self._openai = require("openai", "server")
         self._client = self._openai.OpenAI(
             base_url=self.url,
-            api_key=os.environ.get(self._key_from) or "none",
+            api_key=os.environ.get(self._key_from) or _NO_KEY,
             timeout=self._openai.Timeout(self._seconds, connect=min(self._seconds, _CONNECT_SECONDS)),
             max_retries=self._retries,
         )
@@ -289,6 +296,6 @@ class LLMJudge:
         body = error.body if isinstance(error.body, dict) else {}
         words = str(body.get("message") or body.get("detail") or error.message)
         key = self._client.api_key
-        if key in words or gives_away(words, secrets, ""):
+        if (key != _NO_KEY and key in words) or "BEGIN REFERENCE" in words or gives_away(words, secrets, ""):
             return "(its words repeat what must not be told)."
         return excerpt(" ".join(words.split()))

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NoReturn
 
 from sdpo_envs.core import Finding, Outcome, Task, Verdict
@@ -83,7 +84,8 @@ class Rubric:
         if not isinstance(self.criteria, str) or not self.criteria.strip():
             raise SettingError(f"criteria={self.criteria!r} must say in words what is passed, wrong and malformed.")
         levels = tuple(self.levels)
-        if len(levels) < 2 or levels[0] != 0 or levels[-1] != 1 or list(levels) != sorted(set(levels)):
+        ascend = all(low < high for low, high in pairwise(levels))
+        if len(levels) < 2 or levels[0] != 0 or levels[-1] != 1 or not ascend:
             raise SettingError(f"levels={self.levels!r} must ascend from 0 to 1, as in (0.0, 0.5, 1.0).")
         object.__setattr__(self, "levels", tuple(map(float, levels)))
 
@@ -128,7 +130,7 @@ def messages(rubric: Rubric, task: Task, reference: str, submission: str, compla
         mark=mark,
         most=_MOST,
         outcomes=", ".join(f'"{outcome.value}"' for outcome in OUTCOMES),
-        levels=", ".join(f"{level:g}" for level in rubric.levels),
+        levels=", ".join(str(int(level)) if level.is_integer() else str(level) for level in rubric.levels),
     )
     closing = [_CLOSING, *([_AGAIN.format(complaint=complaint)] if complaint else [])]
     user = "\n\n".join([f"Rubric:\n{rubric.criteria}", *blocks, " ".join(closing)])

@@ -44,7 +44,7 @@ from sdpo_envs.record import rows
 
 KEY = "sk-do-not-tell-9f3a"
 TASK = Task("sum/1", "What is 2 + 2?", "exactly four", "Be brief.")
-Serve = Callable[[Model | str], Server]
+Serve = Callable[[Model | Reply | str], Server]
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +67,7 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def serve() -> Iterator[Serve]:
     running: list[Any] = []
 
-    def start(model: Model | str) -> Server:
+    def start(model: Model | Reply | str) -> Server:
         running.append(serving(model if callable(model) else lambda body: model))
         server: Server = running[-1].__enter__()
         return server
@@ -401,6 +401,19 @@ def test_a_refusal_with_all_that_was_sent_is_not_quoted(serve: Serve) -> None:
     assert "exactly four" not in str(caught.value)
 
 
+def test_a_refusal_with_a_reference_that_json_has_changed_is_not_quoted(serve: Serve) -> None:
+    model: Model = lambda body: Reply({"detail": body["messages"]}, 422)  # noqa: E731
+    with pytest.raises(JudgeError) as caught:
+        judge_of(serve(model))(Task("a", "2 + 2?", "f\n\to\nu\nr"), "three")
+    assert "its words repeat" in str(caught.value)
+
+
+def test_without_a_key_a_refusal_may_speak_of_none(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with pytest.raises(JudgeError, match="400: none of that"):
+        judge_of(serve(refused(400, "none of that")))(TASK, "three")
+
+
 def test_it_travels_without_its_connection_and_judges_on(serve: Serve, tmp_path: Path) -> None:
     server = serve(WRONG)
     judge = judge_of(server, cache=tmp_path)
@@ -441,6 +454,7 @@ def test_a_server_that_does_not_count_costs_nothing(serve: Serve, usage: Any) ->
         ({"retries": -1}, "retries=-1 must lie in"),
         ({"temperature": -1.0}, "temperature=-1.0 must lie in"),
         ({"max_tokens": -1}, "max_tokens=-1 must lie in"),
+        ({"max_tokens": 0}, "max_tokens=0 must lie in"),
         ({"url": "localhost:8000"}, "url must be the address of a server"),
         ({"url": "http://"}, "url must be the address of a server"),
         ({"url": "https://user:secret@host/v1"}, "without a password"),

@@ -1,6 +1,7 @@
 """What an LLM judge reads and writes. Each attack fools a judge whose prompt has a lower wall, and not ours."""
 
 import json
+import math
 from collections.abc import Callable
 
 import pytest
@@ -262,10 +263,18 @@ def test_the_schema_names_what_is_read() -> None:
     assert form["properties"]["outcome"]["enum"] == ["passed", "wrong", "malformed"]
 
 
-@pytest.mark.parametrize("levels", [(), (0,), (0, 0.5), (0.5, 1), (1, 0), (0, 0.5, 0.5, 1), (0, -1, 1), (0, 2)])
+@pytest.mark.parametrize(
+    "levels", [(), (0,), (0, 0.5), (0.5, 1), (1, 0), (0, 0.5, 0.5, 1), (0, -1, 1), (0, 2), (0, math.nan, 1)]
+)
 def test_levels_ascend_from_nothing_to_success(levels: tuple[float, ...]) -> None:
     with pytest.raises(SettingError, match="ascend from 0 to 1"):
         Rubric(levels=levels)
+
+
+def test_a_level_is_named_as_it_is_read() -> None:
+    thirds = Rubric(levels=(0, 1 / 3, 1))
+    assert "one of 0, 0.3333333333333333, 1." in messages(thirds, TASK, "4", "5")[0]["content"]
+    assert read_opinion(opinion("wrong", 1 / 3), thirds).score == 1 / 3
 
 
 @pytest.mark.parametrize("criteria", ["", " ", None])

@@ -13,6 +13,7 @@ from letters import SayEven
 from runs import begin, settings
 
 from sdpo_agent import train
+from sdpo_agent.__main__ import parse
 from sdpo_agent.run import Run, State
 from sdpo_agent.trackers import tracking
 from sdpo_envs import GroupEnv, MissingExtra, SettingError
@@ -133,6 +134,12 @@ def test_a_tracker_that_is_not_installed_is_named_before_anything_is_written(
 def test_a_tracker_that_is_not_offered_is_an_error() -> None:
     with pytest.raises(SettingError, match="tracker='tensorbord' is not offered; did you mean 'tensorboard'"):
         settings(tracker=("tensorbord",))
+
+
+def test_trackers_are_named_on_the_command_line() -> None:
+    command: Any = parse(["train", "sdpo", "--tracker", "tensorboard", "trackio"])
+    assert command.loop.tracker == ("tensorboard", "trackio")
+    assert parse(["train", "sdpo"]).loop.tracker == ()  # type: ignore[union-attr]
 
 
 def test_of_several_processes_the_first_alone_tracks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
