@@ -74,7 +74,7 @@ OWN_LIBRARIES = {
         *("datasets", "fastapi", "httpx", "openai", "openenv", "pydantic", "reasoning_gym", "torch", "transformers"),
         *("starlette", "trl", "uvicorn", "verifiers", "verl", "websockets"),
     },
-    "cli": {"rich", "tyro"},
+    "cli": {"packaging", "rich", "tyro"},
 }
 """What a place imports that nobody imports unless they have these."""
 
