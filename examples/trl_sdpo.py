@@ -1,7 +1,7 @@
 """TRL's SDPO with live feedback: the small policy that comes with the project learns from what the environment says.
 
-As examples/trl_grpo.py, with as many attempts; but where an attempt failed, the self-teacher reads what was said of it, or
-what a peer did that succeeded. Less than a minute on one core:  python examples/trl_sdpo.py
+As examples/trl_grpo.py, with as many attempts; but where an attempt failed, the self-teacher reads what was said of it,
+or what a peer did that succeeded. Less than a minute on one core:  python examples/trl_sdpo.py
 """
 
 from sdpo_envs import bundled

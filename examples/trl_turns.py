@@ -1,8 +1,8 @@
-"""TRL's GRPOTrainer over many turns: the small policy that comes with the project learns where a house keeps its things.
+"""TRL's GRPOTrainer over many turns: the small policy that comes with the project learns where a house keeps things.
 
-The environment's tools are ``go``, ``open`` and ``take``. A policy this small writes a call as a bare command, so its chat
-template says how a call is written and read: ``go shelf`` is ``go(name="shelf")``. One that was made for tools brings a
-template of its own. About two minutes on one core:  python examples/trl_turns.py
+The environment's tools are ``go``, ``open`` and ``take``. A policy this small writes a call as a bare command, so its
+chat template says how a call is written and read: ``go shelf`` is ``go(name="shelf")``. One that was made for tools
+brings a template of its own. About a minute on one core:  python examples/trl_turns.py
 """
 
 from typing import Any

@@ -1,11 +1,14 @@
 """A small model that samples what it is told to recite, and is a model in all else: scored and trained as any other."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
+import trl
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from sdpo_agent.small import byte_tokenizer, qwen3
 from sdpo_envs import bundled
 
 MICRO = str(bundled("tasks", "micro", "policy"))
@@ -45,6 +48,16 @@ def recite(model: Any, tokenizer: Any, says: Callable[[str], str]) -> None:
 def micro() -> tuple[Any, Any]:
     """Load the policy that comes with the project, and its tokenizer."""
     return AutoModelForCausalLM.from_pretrained(MICRO), AutoTokenizer.from_pretrained(MICRO)
+
+
+def talker() -> tuple[Any, Any]:
+    """Build a small untrained model, and a tokenizer with Qwen3's chat template."""
+    template = (Path(trl.__file__).parent / "chat_templates" / "qwen3.jinja").read_text("utf-8")
+    tokenizer = byte_tokenizer([template], 600)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+    tokenizer.eos_token, tokenizer.chat_template = "<|im_end|>", template
+    size: Any = {"hidden": 32, "layers": 1, "heads": 2, "max_positions": 4096}
+    return qwen3(len(tokenizer), tokenizer.eos_token_id, seed=0, **size), tokenizer
 
 
 def weights(model: Any) -> torch.Tensor:

@@ -15,12 +15,10 @@ import addition
 import gymnasium
 import pytest
 import torch
-import trl
-from recited import OLD_NAME, SAME, recite, weights
+from recited import OLD_NAME, SAME, recite, talker, weights
 from transformers.utils import get_json_schema
 from trl import GRPOConfig, GRPOTrainer
 
-from sdpo_agent.small import byte_tokenizer, qwen3
 from sdpo_envs import SandboxError, SettingError
 from sdpo_envs.adapters.trl_turns import Episodes
 
@@ -34,7 +32,6 @@ TOOLS = {
 }
 """By environment: each tool and its argument. The last two offer none of their own."""
 TOOL_CALL = '<tool_call>\n{{"name": "{}", "arguments": {{"{}": {}}}}}\n</tool_call>'
-QWEN3 = (Path(trl.__file__).parent / "chat_templates" / "qwen3.jinja").read_text("utf-8")
 
 
 @pytest.fixture(params=list(TOOLS))
@@ -169,11 +166,7 @@ def trained(tmp_path: Path, factory: Episodes, plans: Sequence[Callable[[str, in
 
     A plan makes what is called next of what is read and of how often something was called, None for nothing.
     """
-    tokenizer = byte_tokenizer([QWEN3], 600)
-    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
-    tokenizer.eos_token, tokenizer.chat_template = "<|im_end|>", QWEN3
-    size: Any = {"hidden": 32, "layers": 1, "heads": 2, "max_positions": 4096}
-    model = qwen3(len(tokenizer), tokenizer.eos_token_id, seed=0, **size)
+    model, tokenizer = talker()
     numbers = itertools.count()
 
     def says(read: str) -> str:
@@ -183,7 +176,11 @@ def trained(tmp_path: Path, factory: Episodes, plans: Sequence[Callable[[str, in
         return f"{'' if begun else f'I follow plan {number}.'}\n{call or 'That is all.'}"
 
     recite(model, tokenizer, says)
-    size = {"per_device_train_batch_size": len(plans), "num_generations": len(plans), "max_completion_length": 2000}
+    size: Any = {
+        "per_device_train_batch_size": len(plans),
+        "num_generations": len(plans),
+        "max_completion_length": 2000,
+    }
     args = GRPOConfig(str(tmp_path), **SAME, **size)
     rows = factory.dataset()
     trainer = GRPOTrainer(model, None, args, rows, processing_class=tokenizer, environment_factory=factory)
