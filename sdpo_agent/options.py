@@ -103,9 +103,23 @@ class Remote:
     """The server's key."""
     limit: int | None = None
     """Most characters that it reads; in multi-turn, the oldest attempts are forgotten beyond that."""
+    concurrent: int = 32
+    """Most requests at a time."""
+    patience: float = 600.0
+    """Seconds that it may be silent, and then take to answer, before a request is tried again."""
+    retries: int = 4
+    """How often a request is tried again, where that may help."""
 
     def sampler(self, source: Source, envs: GroupEnv, seed: int) -> Sampler:
         """Return the server, if one is named, or else the policy."""
         if not self.url:
             return source.load(envs, seed)
-        return Server(self.model, self.url, key=self.key, limit=self.limit)
+        return Server(
+            self.model,
+            self.url,
+            key=self.key,
+            seconds=self.patience,
+            retries=self.retries,
+            concurrent=self.concurrent,
+            limit=self.limit,
+        )

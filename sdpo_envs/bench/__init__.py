@@ -11,7 +11,22 @@ A generation is one attempt of training; evaluations are not counted.
 """
 
 from sdpo_envs.bench.compare import LEVELS, Comparison, compare
-from sdpo_envs.bench.play import SUITES, Generate, Message, Reply, evaluate
+from sdpo_envs.bench.play import SUITES, Generate, Message, Reply, Suite, evaluate
 from sdpo_envs.bench.report import save, show
+from sdpo_envs.bench.scores import Score, Scores
 
-__all__ = ["LEVELS", "SUITES", "Comparison", "Generate", "Message", "Reply", "compare", "evaluate", "save", "show"]
+__all__ = [
+    "LEVELS",
+    "SUITES",
+    "Comparison",
+    "Generate",
+    "Message",
+    "Reply",
+    "Score",
+    "Scores",
+    "Suite",
+    "compare",
+    "evaluate",
+    "save",
+    "show",
+]

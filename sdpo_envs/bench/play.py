@@ -12,7 +12,7 @@ from sdpo_envs.bench.intervals import Bootstrap, Floats
 from sdpo_envs.bench.scores import Scores, score
 from sdpo_envs.env import natural
 from sdpo_envs.errors import ActionError, SettingError, choose
-from sdpo_envs.record import RecordedGroups, record
+from sdpo_envs.record import RecordedGroups, record, rows
 from sdpo_envs.record.recording import Recording
 
 Message = Mapping[str, str]
@@ -65,6 +65,7 @@ def evaluate(
     slots: int = 64,
     history: str = "observation",
     run: str | Path | None = None,
+    resume: bool = False,
     told: Mapping[str, Any] | None = None,
     how: Bootstrap | None = None,
 ) -> Scores:
@@ -83,11 +84,14 @@ def evaluate(
         history: In episodes of several steps, what the policy reads: ``"observation"``, the last one alone, for
             environments whose observations are complete in themselves; or ``"conversation"``, all since the reset.
         run: Where to record the attempts; see `record`. Each environment is a phase, called by its name.
+        resume: Whether to go on with what `run` holds: a task is not attempted again whose attempts all stand there.
         told: What to tell the recording of the policy.
         how: Intervals are drawn; None for 95 % of 2000 draws.
 
     Raises:
-        SettingError: there is no such suite, a number is below 1, or an environment stands in it twice.
+        SettingError: there is no such suite, a number is below 1, an environment stands in it twice, or what is to be
+            resumed is another evaluation, or nothing.
+        FileExistsError: `run` holds a recording, and `resume` is False.
         ActionError: `generate` returned another number of texts, or something that is no text.
         InfrastructureError: `generate` could not write. What was recorded until then stays.
     """
@@ -100,13 +104,21 @@ def evaluate(
     most = None if tasks is None else natural("tasks", tasks)
     groups = max(1, natural("slots", slots) // attempts)
     facts = {"suite": names, "attempts": attempts, "seed": seed, **(told or {})}
-    recording = None if run is None else Recording(run, told=facts)
+    if resume and run is None:
+        raise SettingError("resume=True needs run=, the folder to go on with.")
+    recording = None if run is None else Recording(run, told=facts, resume=resume)
+    before = _recorded(recording.folder) if recording is not None and resume else {}
     passed = []
     for number, (env_id, settings) in enumerate(chosen):
         envs: Any = gymnasium.make_vec(env_id, num_envs=groups * attempts, group_size=attempts, **settings)
         try:
             played = envs if recording is None else record(envs, recording, phase=names[number])
-            passed.append(_play(generate, played, envs.task_ids[:most], [seed, number], history == "conversation"))
+            task_ids = envs.task_ids[:most]
+            seeds = np.random.SeedSequence([seed, number]).generate_state(len(task_ids)).tolist()
+            known = {task: row for (name, task), row in before.items() if name == names[number]}
+            left = [each for each in zip(task_ids, seeds, strict=True) if len(known.get(each[0], ())) < attempts]
+            known |= _play(generate, played, left, history == "conversation")
+            passed.append(np.array([known[task][:attempts] for task in task_ids]))
         finally:
             envs.close()
     how = how or Bootstrap()
@@ -119,20 +131,28 @@ def name_of(env_id: str, settings: Mapping[str, Any]) -> str:
     return " ".join([env_id, *(f"{name}={value}" for name, value in settings.items())])
 
 
-def _play(generate: Generate, envs: Any, task_ids: Sequence[str], entropy: list[int], whole: bool) -> Floats:
-    """Attempt each task with one group, and return 1.0, 0.0 or NaN for each, of shape (tasks, attempts)."""
-    seeds = np.random.SeedSequence(entropy).generate_state(len(task_ids)).tolist()
-    passed = []
-    for start in range(0, len(task_ids), envs.num_groups):
-        some = task_ids[start : start + envs.num_groups]
+def _recorded(folder: Path) -> dict[tuple[str, str], list[float]]:
+    """Return, by phase and task, 1.0, 0.0 or NaN for each attempt that stands in a recording."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for row in rows(folder):
+        found.setdefault((row.phase, row.task), []).append(np.nan if row.broken else float(row.passed))
+    return found
+
+
+def _play(generate: Generate, envs: Any, tasks: Sequence[tuple[str, int]], whole: bool) -> dict[str, list[float]]:
+    """Attempt each task, with its seed, with one group; return 1.0, 0.0 or NaN for each attempt, by task."""
+    passed: dict[str, list[float]] = {}
+    for start in range(0, len(tasks), envs.num_groups):
+        some = tasks[start : start + envs.num_groups]
         idle = envs.num_groups - len(some)
-        options: dict[str, Any] = {"task_id": [*some, *[some[0]] * idle]}
+        options: dict[str, Any] = {"task_id": [*(task for task, _ in some), *[some[0][0]] * idle]}
         running = np.arange(envs.num_envs) < len(some) * envs.group_size
         if idle:
             options["reset_mask"] = running
-        reset = envs.reset(seed=[*seeds[start : start + len(some)], *[0] * idle], options=options)
-        passed.append(_finish(generate, envs, reset, running, whole).reshape(-1, envs.group_size)[: len(some)])
-    return np.concatenate(passed)
+        reset = envs.reset(seed=[*(seed for _, seed in some), *[0] * idle], options=options)
+        found = _finish(generate, envs, reset, running, whole).reshape(-1, envs.group_size)[: len(some)]
+        passed |= {task: row.tolist() for (task, _), row in zip(some, found, strict=True)}
+    return passed
 
 
 def _finish(generate: Generate, envs: Any, reset: tuple[Any, Any], running: Any, whole: bool) -> Floats:

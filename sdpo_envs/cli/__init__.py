@@ -37,6 +37,7 @@ COMMANDS = {
     "play": ("sdpo_envs.cli.play:Play", "answer a task yourself, and see the verdict and the feedback"),
     "view": ("sdpo_envs.cli.view:View", "write a page to look at the attempts of a recorded run"),
     "train": ("sdpo_agent.__main__:Training", "train a policy on an environment with feedback"),
+    "evaluate": ("sdpo_agent.evaluation:Evaluate", "score a policy, or a served model, on environments"),
     "discover": ("sdpo_agent.__main__:Discover", "attempt hard tasks until an attempt succeeds"),
     "probe": ("sdpo_agent.__main__:Probe", "tell, before any training, how much feedback helps a policy"),
     "bench": ("sdpo_agent.__main__:Bench", "tune algorithms alike, train each over seeds, and compare"),

@@ -14,6 +14,8 @@ from sdpo_envs.sandbox.nodes import Call, Nodes
 
 _ADVICE = "Start one with `ray start --head`, and further nodes with `ray start --address=HEAD:6379`."
 _KNOCK_SECONDS = 10.0
+_CONNECTED: set[int] = set()
+"""Processes that are connected to a cluster. One that is forked finds its parent here, and not itself."""
 
 
 class RaySandbox:
@@ -147,16 +149,18 @@ def _remade(address: str, wall: Sandbox | str, workers: int | None, settings: di
 
 
 def _connection() -> tuple[int, str]:
-    """Return what tells one connection to a cluster from another."""
+    """Return what tells one connection to a cluster from another: the process, and Ray's number of its job."""
     ray = require("ray", "ray")
-    return os.getpid(), ray.get_runtime_context().get_job_id() if ray.is_initialized() else ""
+    connected = os.getpid() in _CONNECTED and ray.is_initialized()
+    return os.getpid(), ray.get_runtime_context().get_job_id() if connected else ""
 
 
 def _join(address: str) -> None:
     """Connect this process to the cluster at `address`, unless it is connected.
 
     Raises:
-        SandboxError: there is none, or the process is connected to another one.
+        SandboxError: there is none, the process is connected to another one, or it was forked from one that was
+            connected, whose connection it has and cannot use: Ray would wait for ever.
         MissingExtra: Ray is not installed.
     """
     ray = require("ray", "ray")
@@ -168,11 +172,17 @@ def _join(address: str) -> None:
             raise SandboxError(
                 f"There is no Ray cluster at address={address!r}: {str(error).rstrip('.')}. {_ADVICE}"
             ) from error
+    elif _CONNECTED and os.getpid() not in _CONNECTED:
+        raise SandboxError(
+            "This process was forked from one that is connected to a Ray cluster, and Ray does not survive a fork. "
+            "Start it by spawn or forkserver instead, as in AsyncVectorEnv(..., context='forkserver')."
+        )
     elif not _same_place(address, connected := ray.get_runtime_context().gcs_address):
         raise SandboxError(
             f"This process is connected to the Ray cluster at {connected}, not to address={address!r}. Leave out "
             "address, or call ray.shutdown() first."
         )
+    _CONNECTED.add(os.getpid())
 
 
 def _knock(address: str) -> None:

@@ -171,9 +171,7 @@ def alive(resource: str) -> dict[str, Mapping[str, Any]]:
         found = mail.get(timeout=_ANSWER_SECONDS)
     except queue.Empty:
         raise SandboxError(
-            f"The Ray cluster has not answered for {_ANSWER_SECONDS:g} seconds. See `ray status`. Ray does not survive "
-            "a fork: if this process was forked from one that was connected, start it by spawn or forkserver instead, "
-            "as in AsyncVectorEnv(..., context='forkserver')."
+            f"The Ray cluster has not answered for {_ANSWER_SECONDS:g} seconds. See whether `ray status` does."
         ) from None
     if isinstance(found, Exception):
         raise SandboxError(f"The Ray cluster does not tell its nodes: {found}. See `ray status`.") from found

@@ -122,8 +122,9 @@ def test_a_row_tells_everything(tmp_path: Path) -> None:
     envs = groups(2, reveal=True)
     rows = discover(BestOfK(sampler), envs, TASK.id, settings(), tmp_path / "run", told={"seed": 7, "way": "x"})
     told = {"task_id": TASK.id, "strategy": "BestOfK", "seed": 7, "way": "x", "round": 0, "tokens": 0, "error": ""}
+    told["prompt_tokens"] = 0
     turn = {"observation": TASK.prompt, "token_ids": [], "logprobs": [], "cut_short": False, "system": "Be brief."}
-    turn |= {"valid": True, "state": TASK.prompt}
+    turn |= {"valid": True, "state": TASK.prompt, "prompt_tokens": 0, "action_tokens": 0}
     feedback = "'b' is wrong.\nRight: a"
     assert rows == [
         {

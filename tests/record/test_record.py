@@ -407,6 +407,26 @@ def test_tokens_are_told_anew_for_each_step_and_null_unless_told(tmp_path: Path)
     assert [row.tokens for row in rows(tmp_path)] == [3, None, 5]
 
 
+def test_what_was_read_and_what_was_cut_short_is_told_beside(tmp_path: Path) -> None:
+    envs = record(guessing(2, 2), tmp_path)
+    envs.reset(seed=0, options=ON_FIRST)
+    envs.tell([3, 5], prompt_tokens=[30, 50], cut_short=[False, True])
+    envs.step([RIGHT, "1"])
+    envs.tell([0, 7], prompt_tokens=[0, 70])
+    envs.step(["idle", RIGHT])
+    told = [(row.tokens, row.prompt_tokens, row.cut_short) for row in rows(tmp_path)]
+    assert told == [(3, 30, False), (12, 120, True)]
+
+
+WRONG = [{"prompt_tokens": [1]}, {"prompt_tokens": [1, -1]}, {"cut_short": [True]}]
+
+
+@pytest.mark.parametrize("told", WRONG, ids=str)
+def test_what_is_no_cost_is_refused(tmp_path: Path, told: dict[str, Any]) -> None:
+    with pytest.raises(SettingError, match=next(iter(told))):
+        record(addition(2), tmp_path).tell([1, 2], **told)
+
+
 @pytest.mark.parametrize("tokens", [[], [1], [1, 2, 3], [1, -1], [1, 2.5], [1, "2"]])
 def test_what_are_no_tokens_is_refused(tmp_path: Path, tokens: list[Any]) -> None:
     with pytest.raises(SettingError, match="tokens must be"):

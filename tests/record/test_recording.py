@@ -74,11 +74,12 @@ def test_rounds_are_counted_and_groups_numbered_by_phase(tmp_path: Path) -> None
 def test_a_line_is_the_json_of_its_columns(tmp_path: Path) -> None:
     recording = Recording(tmp_path / "run")
     found = {"verdict": Verdict(Outcome.WRONG, 0.25), "feedback": Feedback("no", True, "peer's"), "tokens": 17}
+    found |= {"prompt_tokens": 170, "cut_short": True}
     recording.append("train", [[attempt(reward=0.25, **found)]])
     assert (tmp_path / "run" / "attempts.jsonl").read_text() == (
         '{"phase": "train", "generations": 0, "group": 0, "task": "a", "actions": ["x"], "reward": 0.25, '
         '"outcome": "wrong", "passed": false, "feedback": "no", "reveals_answer": true, "peer": true, "tokens": 17, '
-        '"error": ""}\n'
+        '"prompt_tokens": 170, "cut_short": true, "error": ""}\n'
     )
 
 

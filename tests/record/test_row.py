@@ -80,6 +80,8 @@ def test_every_column_is_read(tmp_path: Path) -> None:
         "reveals_answer": True,
         "peer": True,
         "tokens": 17,
+        "prompt_tokens": 170,
+        "cut_short": True,
         "error": "oops",
     }
     expected = Row(task="a", outcome=Outcome.PASSED, **{**columns, "actions": ("x", "y")})
@@ -101,6 +103,8 @@ def test_every_column_is_read(tmp_path: Path) -> None:
         ({"generations": -1}, "'generations' must be an int of at least 0"),
         ({"group": 1.0}, "'group' must be int"),
         ({"tokens": True}, "'tokens' must be an int of at least 0"),
+        ({"prompt_tokens": -1}, "'prompt_tokens' must be an int of at least 0"),
+        ({"cut_short": 1}, "'cut_short' must be bool"),
         ({"feedback": 1}, "'feedback' must be str"),
         ({"peer": "no"}, "'peer' must be bool"),
         ({"phase": 1}, "'phase' must be str"),
