@@ -143,12 +143,13 @@ class FeedbackEnv(gymnasium.Env[str, str]):
         """
         task_id = _task_id(options)
         super().reset(seed=checked_seed(seed))
-        self._task = self._draw() if task_id is None else self.find(task_id)
-        observation = self.begin(self._task)
-        self._transcript = [f"[{self._task.id}]\n{observation}"]
+        task = self._draw() if task_id is None else self.find(task_id)
+        self._task, self._running = task, False  # until it has begun
+        observation = self.begin(task)
+        self._transcript = [f"[{task.id}]\n{observation}"]
         self._actions = []
         self._running = True
-        return observation, {"task_id": self._task.id, "system": self._task.system}
+        return observation, {"task_id": task.id, "system": task.system}
 
     def step(self, action: str) -> Step:
         """Take one action. Subclasses write this; see the class."""

@@ -100,6 +100,20 @@ def test_a_failed_reset_leaves_the_episode_running() -> None:
     assert env.step(RIGHT)[1] == 1.0
 
 
+def test_an_episode_that_could_not_begin_takes_no_action(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = Addition()
+    env.reset(options=FIRST)
+    monkeypatch.setattr(env, "begin", _no_world)
+    with pytest.raises(SandboxError):
+        env.reset(options={"task_id": TASKS[1].id})
+    with pytest.raises(ResetNeeded):
+        env.step(str(TASKS[1].answer))
+
+
+def _no_world(task: Task) -> str:
+    raise SandboxError(f"The world of {task.id} cannot be opened.")
+
+
 # Seeds
 
 
