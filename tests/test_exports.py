@@ -79,8 +79,11 @@ def _modules() -> list[str]:
     return [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in files]
 
 
+@pytest.mark.filterwarnings("ignore:You are importing from .trl.experimental.")
 @pytest.mark.parametrize("name", _modules())
 def test_the_examples_in_docstrings_are_true(name: str) -> None:
+    if name == "sdpo_envs.adapters.verl_agent":
+        pytest.importorskip("verl", reason="verl lives in a Python of its own; run `make verl`")
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
