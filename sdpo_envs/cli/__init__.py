@@ -15,6 +15,7 @@ How a command ends:
 
 import contextlib
 import inspect
+import io
 import json
 import os
 import shutil
@@ -66,6 +67,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: it did not do what was asked; the code is as the module says.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # where a terminal knows ASCII only
     if "" not in sys.path:
         sys.path.insert(0, "")  # as for python -m: MODULE:ID may name a module of this folder
     with for_the_user():

@@ -1,17 +1,17 @@
 """``sdpo check``: whether an environment keeps the contract, and what to do where it does not."""
 
-import json
 import sys
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
-import tyro
 from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
 from sdpo_envs.check import Result, examine
 from sdpo_envs.cli import parse_settings
+from sdpo_envs.cli.screen import write_json
+from sdpo_envs.cli.world import EnvId, Switch
 from sdpo_envs.feedback import printable
 
 _COLOURS = {"passed": "green", "failed": "bold red", "not checked": "yellow"}
@@ -30,11 +30,11 @@ class Check:
         sdpo check sdpo/ToolUse-v0 --json
     """
 
-    env_id: tyro.conf.Positional[str]
+    env_id: EnvId
     """As for gymnasium.make; MODULE:ID imports the module that registers it, also from this folder."""
     settings: str = "{}"
     """Keywords for gymnasium.make, as a JSON object."""
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    json: Switch = False
     """Write JSON for a script to read."""
 
     def __call__(self) -> None:
@@ -50,7 +50,7 @@ class Check:
             if not self.json:
                 _show(result)
         if self.json:
-            sys.stdout.write(json.dumps([_row(result) for result in results], indent=2) + "\n")
+            write_json([_row(result) for result in results])
         if any(result.broken for result in results):
             raise SystemExit(1)
 

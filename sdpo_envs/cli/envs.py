@@ -1,5 +1,6 @@
 """``sdpo envs``: which environments are registered, what each has and what it needs."""
 
+import functools
 import importlib
 import inspect
 from collections.abc import Iterator
@@ -92,7 +93,7 @@ def survey(modules: tuple[str, ...] = ()) -> Iterator[Family]:
         importlib.import_module(module)
     local: Row | None = None
     for env_id in (*ENVIRONMENTS, *sorted(set(gymnasium.registry) - before - set(ENVIRONMENTS))):
-        made = creator(env_id)
+        made = _class(env_id)
         if not (inspect.isclass(made) and issubclass(made, FeedbackEnv)):
             continue
         family = find(env_id)
@@ -108,9 +109,11 @@ def find(env_id: str) -> Family:
     Raises:
         SdpoError: its tasks are damaged.
     """
-    made = creator(env_id)
+    made = _class(env_id)
     about = (inspect.getdoc(made) or "").partition("\n")[0]
     needs = (EXTRAS[env_id],) if env_id in EXTRAS else ()
+    if asked := _asked(made):
+        return Family(env_id, about, needs=needs, missing=f"It asks for --settings: {', '.join(asked)}.")
     try:
         env: Any = make(env_id)[1]
     except MissingExtra as error:
@@ -119,6 +122,18 @@ def find(env_id: str) -> Family:
     count, turns = len(env.tasks), getattr(env, "turns", 1 if isinstance(env, JudgedEnv) else None)
     env.close()
     return Family(env_id, about, count, _test_tasks(env_id, made), turns, (*needs, *walls))
+
+
+def _class(env_id: str) -> Any:
+    """Return the class of an environment, also where some of its keywords are given already."""
+    made = creator(env_id)
+    return made.func if isinstance(made, functools.partial) else made
+
+
+def _asked(made: Any) -> list[str]:
+    """Return the keywords without which there is no such environment."""
+    taken = inspect.signature(made).parameters.values()
+    return [each.name for each in taken if each.default is each.empty and each.kind is not each.VAR_KEYWORD]
 
 
 def _test_tasks(env_id: str, made: Any) -> int | None:

@@ -6,6 +6,7 @@ import tyro
 
 from sdpo_envs.adapters.service import Service
 from sdpo_envs.cli import parse_settings
+from sdpo_envs.cli.world import EnvId
 from sdpo_envs.errors import require
 
 
@@ -21,7 +22,7 @@ class Serve:
         sdpo serve sdpo/SciKnowEval-v0 --settings '{"domain": "physics"}' --port 8001 --sessions 256
     """
 
-    env_id: tyro.conf.Positional[str]
+    env_id: EnvId
     """As for gymnasium.make; MODULE:ID imports the module that registers it, also from this folder."""
     settings: str = "{}"
     """Keywords for gymnasium.make, as a JSON object."""

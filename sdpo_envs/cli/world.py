@@ -10,7 +10,7 @@ from gymnasium.envs.registration import load_env_creator
 
 from sdpo_envs.cli import parse_settings
 from sdpo_envs.env import FeedbackEnv
-from sdpo_envs.errors import SettingError, choose
+from sdpo_envs.errors import SettingError, choose, nearest
 
 EnvId = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ID")]
 """An argument that names an environment."""
@@ -22,12 +22,15 @@ def creator(env_id: str) -> Any:
     """Return what makes an environment: as a rule its class.
 
     Raises:
-        gymnasium.error.Error: no environment has that id; the message names the nearest.
+        SettingError: no environment has that id; the message names the nearest.
         ModuleNotFoundError: `env_id` is ``"module:id"``, and there is no such module.
     """
     module, _, name = env_id.rpartition(":")
     if module:
         importlib.import_module(module)
+    if name not in gymnasium.registry:
+        hint = nearest(name, gymnasium.registry) or "."
+        raise SettingError(f"No environment is registered as {name!r}{hint} `sdpo envs` lists those of this package.")
     entry_point = gymnasium.spec(name).entry_point
     return load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
 
@@ -41,8 +44,8 @@ def make(env_id: str, settings: str = "{}", **more: Any) -> tuple[gymnasium.Env[
         **more: Keywords on top of these.
 
     Raises:
-        SettingError: the settings are no JSON object, a keyword is not offered, or it is no `FeedbackEnv`.
-        gymnasium.error.Error: as `creator`.
+        SettingError: as `creator`; or the settings are no JSON object, or a keyword is not offered, or it is no
+            `FeedbackEnv`.
         ModuleNotFoundError: as `creator`.
     """
     made, given = creator(env_id), parse_settings(settings) | more

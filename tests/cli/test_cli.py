@@ -196,7 +196,7 @@ def test_on_a_terminal_an_error_is_red_unless_colour_is_unwanted() -> None:
         os.close(theirs)
         said = os.read(ours, 10_000).decode()
         os.close(ours)
-        assert said.startswith("\x1b[31mNameNotFound: " if wanted else "NameNotFound: ")
+        assert said.startswith("\x1b[31mSettingError: " if wanted else "SettingError: ")
         assert said.endswith("\x1b[0m\r\n") is wanted
 
 

@@ -86,7 +86,7 @@ def test_a_file_of_rows_needs_the_environment(
     [
         (("none",), "FileNotFoundError: There are no attempts in none."),
         (("run", "--settings", '{"reveal": true}'), "SettingError: --settings are those of --env"),
-        (("run", "--env", "tests/None-v0"), "NameNotFound: "),
+        (("run", "--env", "tests/None-v0"), "SettingError: No environment is registered as 'tests/None-v0'"),
     ],
 )
 def test_a_mistake_is_told(

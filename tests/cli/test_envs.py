@@ -1,6 +1,7 @@
 """`sdpo envs` tells what is there, and what is not."""
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -82,3 +83,40 @@ def test_a_module_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) 
     ended = run(capsys, "envs", "no_such_module")
     assert (ended.code, ended.out) == (1, "")
     assert ended.err == "ModuleNotFoundError: No module named 'no_such_module'\n"
+
+
+MINE = """
+import functools
+
+import gymnasium
+from addition import Addition
+
+
+class Asking(Addition):
+    'Sums that ask for a setting.'
+
+    def __init__(self, level, **settings):
+        super().__init__(**settings)
+
+
+gymnasium.register("mine/Asking-v0", entry_point=Asking)
+gymnasium.register("mine/Level-v0", entry_point=functools.partial(Asking, 3))
+gymnasium.register("mine/Other-v0", entry_point="gymnasium.envs.classic_control:CartPoleEnv")
+"""
+
+
+def test_what_a_module_registers_is_listed_after_the_others(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Also where a keyword is given already, or is still asked for; but nothing that gives no feedback."""
+    (tmp_path / "mine_to_list.py").write_text(MINE)
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        found = listed(capsys, "mine_to_list")
+    finally:
+        for name in ("Asking", "Level", "Other"):
+            gymnasium.registry.pop(f"mine/{name}-v0", None)
+    assert list(found) == [*ENVIRONMENTS, "mine/Asking-v0", "mine/Level-v0"]
+    assert found["mine/Asking-v0"]["missing"] == "It asks for --settings: level."
+    assert found["mine/Level-v0"]["about"] == "Sums that ask for a setting."
+    assert (found["mine/Level-v0"]["tasks"], found["mine/Level-v0"]["turns"]) == (16, 1)

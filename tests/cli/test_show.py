@@ -67,7 +67,8 @@ def test_ids_are_listed_one_a_line(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("sdpo/ToolUs-v0",), "NameNotFound: .*Did you mean: `ToolUse`"),
+        (("sdpo/ToolUs-v0",), "SettingError: No environment .*did you mean 'sdpo/ToolUse-v0'"),
+        (("sdpo/ToolUse",), "SettingError: No environment .*did you mean 'sdpo/ToolUse-v0'"),
         (("sdpo/ToolUse-v0", "--task", "tooluse/399"), "TaskNotFound: .*did you mean 'tooluse/39'"),
         (("sdpo/ToolUse-v0", "--settings", "split=test"), "SettingError: --settings must be a JSON object"),
         (("sdpo/ToolUse-v0", "--settings", "[" * 100_000), "SettingError: --settings must be a JSON object"),
