@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import addition
 import gymnasium
 import pytest
 from commandline import run
@@ -12,6 +13,8 @@ from sdpo_envs.alfredgame import shipped
 from sdpo_envs.cli import envs
 from sdpo_envs.registry import ENVIRONMENTS, EXTRAS
 from sdpo_envs.sandbox.doctor import Row
+
+assert addition  # registers its environments, before one lists what a module does
 
 MODULES = {"alfworld": "alfworld", "retrieval": "bm25s", "webshop": "rapidfuzz"}
 """A module that each extra of an environment brings."""
