@@ -17,8 +17,9 @@ from typing import Any
 
 import gymnasium
 
+from sdpo_envs.adapters.made import made
 from sdpo_envs.adapters.told import told
-from sdpo_envs.env import FeedbackEnv, JudgedEnv
+from sdpo_envs.env import JudgedEnv
 from sdpo_envs.errors import SettingError, require
 from sdpo_envs.turns import TurnsEnv
 
@@ -48,7 +49,7 @@ def export(
     Args:
         env_id: As `gymnasium.make` takes it; ``module:id`` where a module of yours registers it.
         path: Ends in ``.parquet``, by which verl knows the format. Its folder is made; a file there is replaced.
-        settings: Keywords of the environment; they go through JSON into every row.
+        settings: Keywords of the environment; they go through JSON into every row, as they are: put no key in.
         task_ids: Which tasks, in this order; None for all.
         agent: See `rows`.
 
@@ -128,7 +129,7 @@ def compute_score(
     Raises:
         SettingError: the episode is not over after one action, or the environment cannot be made as the row says.
         TaskNotFound: the environment has no such task any more.
-        InfrastructureError: the judge could not decide. What verl makes of that is in docs/verl.md; it is never 0.
+        InfrastructureError: the judge could not decide. What verl makes of that is in docs/verl.md.
     """
     episode = Episode(data_source, ground_truth, extra_info)
     _, reward, ended, info = episode.step(solution_str)
@@ -221,7 +222,5 @@ def _agent(env: gymnasium.Env[str, str]) -> str:
 @functools.cache
 def _loaded(env_id: str, settings: str) -> tuple[gymnasium.Env[str, str], contextlib.AbstractContextManager[Any]]:
     """Return an environment to copy, and what its copies take turns by: nothing where they may step side by side."""
-    env: gymnasium.Env[str, str] = gymnasium.make(env_id, disable_env_checker=True, **json.loads(settings))
-    if not isinstance(env.unwrapped, FeedbackEnv):
-        raise SettingError(f"{env_id} is a {type(env.unwrapped).__name__} and gives no feedback; it is no FeedbackEnv.")
-    return env, contextlib.nullcontext() if env.unwrapped.waits else threading.Lock()
+    env = made(env_id, json.loads(settings))
+    return env, contextlib.nullcontext() if env.get_wrapper_attr("waits") else threading.Lock()
