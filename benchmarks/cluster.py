@@ -7,6 +7,7 @@ of this process, which hands programs out and compares, and of everything below 
 rounds. The last table is arithmetic on these medians, and nothing that was measured.
 
     python benchmarks/cluster.py --workers 1 2 4 --rounds 5
+    python benchmarks/cluster.py --workers 1 2 4 --rounds 5 --burn 0.02    # heavier programs
 """
 
 import argparse
@@ -17,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import processors
@@ -31,6 +32,7 @@ from sdpo_envs.sandbox.ray import RaySandbox
 
 CORES = 1000
 MEMORY = 80 << 20
+BURN = "import time as _time\n_end = _time.process_time() + {}\nwhile _time.process_time() < _end: pass\n"
 EMPTY = Program({"main.py": ""}, ("python", "main.py"))
 
 
@@ -135,9 +137,10 @@ def handed_out(sandbox: Sandbox) -> Callable[[Submission], bool]:
     return lambda _: sandbox.run(EMPTY)[0].exit_code == 0
 
 
-def rivals(workers: Sequence[int], closing: ExitStack) -> Iterator[Rival]:
+def rivals(workers: Sequence[int], burn: float, closing: ExitStack) -> Iterator[Rival]:
     """Open the sandboxes; `closing` closes them."""
-    work = [submission for submission in submissions() if submission.share == 1.0]
+    right = (submission for submission in submissions() if submission.share == 1.0)
+    work = [replace(each, code=BURN.format(burn) + each.code) if burn else each for each in right]
     for count in workers:
         for name, sandbox in (
             ("local", LocalSandbox(count)),
@@ -192,13 +195,16 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=(1, 2, 4))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="of one measurement, about")
+    parser.add_argument(
+        "--burn", type=float, default=0.0, help="processor seconds that each of the ten tests uses more"
+    )
     parser.add_argument("--price", type=float, default=0.04, help="of a core hour, in any currency; an assumption")
     settings = parser.parse_args()
     busy = processors.busy_share(1.0)
     print(f"{len(os.sched_getaffinity(0))} cores, Python {sys.version.split()[0]}; {settings.rounds} rounds; ", end="")
     print(f"the machine was {busy:.0%} busy before.")
     with cluster(settings.workers), ExitStack() as closing:
-        found = list(rivals(settings.workers, closing))
+        found = list(rivals(settings.workers, settings.burn, closing))
         for rival in found:
             rival.rehearse(settings.seconds)
         for number in range(settings.rounds):

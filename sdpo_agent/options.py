@@ -107,8 +107,8 @@ class Remote:
     """Most requests at a time."""
     patience: float = 600.0
     """Seconds that it may be silent, and then take to answer, before a request is tried again."""
-    retries: int = 4
-    """How often a request is tried again, where that may help."""
+    tries: int = 5
+    """Of a request that the server does not answer, or not now."""
 
     def sampler(self, source: Source, envs: GroupEnv, seed: int) -> Sampler:
         """Return the server, if one is named, or else the policy."""
@@ -119,7 +119,7 @@ class Remote:
             self.url,
             key=self.key,
             seconds=self.patience,
-            retries=self.retries,
+            retries=self.tries - 1,
             concurrent=self.concurrent,
             limit=self.limit,
         )

@@ -45,3 +45,13 @@ def _warm() -> Policy:
 @pytest.fixture
 def policy(_warm: Policy) -> Policy:
     return _warm.copy()
+
+
+@pytest.fixture(scope="session")
+def transformers_serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """The name of a model and the url where `transformers serve` serves it."""
+    pytest.importorskip("openai", reason="skips served models: the extra 'server' is not installed")
+    from serving import serving
+
+    with serving(tmp_path_factory.mktemp("serve")) as served:
+        yield served
