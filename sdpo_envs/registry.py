@@ -1,4 +1,4 @@
-"""One table: what is registered under which id. Strings only, so that importing stays light."""
+"""What is registered under which id. Strings only, so that importing stays light."""
 
 import gymnasium
 
@@ -18,8 +18,14 @@ ENVIRONMENTS = {
 EXTRAS = {"sdpo/ALFWorld-v0": "alfworld", "sdpo/SearchQA-v0": "retrieval", "sdpo/WebShop-v0": "webshop"}
 """Id to the extra that it needs; the others need none."""
 
+ADAPTED = {
+    "sdpo/GymnasiumText-v0": "sdpo_envs.adapters.gymnasium_text:GymnasiumText",
+    "sdpo/ReasoningGym-v0": "sdpo_envs.adapters.reasoning_gym:ReasoningGym",
+}
+"""The same for what has no tasks of its own: a keyword says which of somebody else's, ``env_id`` or ``family``."""
+
 
 def register() -> None:
-    """Tell gymnasium of every environment in the table."""
-    for env_id, entry_point in ENVIRONMENTS.items():
+    """Tell gymnasium of every environment in the tables."""
+    for env_id, entry_point in (ENVIRONMENTS | ADAPTED).items():
         gymnasium.register(env_id, entry_point=entry_point, vector_entry_point=f"{entry_point}Group")

@@ -10,9 +10,10 @@ from gymnasium.envs.registration import EnvSpec
 
 import sdpo_envs
 from sdpo_envs import FeedbackEnv, GroupEnv
-from sdpo_envs.registry import ENVIRONMENTS
+from sdpo_envs.registry import ADAPTED, ENVIRONMENTS
 
-each_environment = pytest.mark.parametrize(("env_id", "entry_point"), ENVIRONMENTS.items(), ids=list(ENVIRONMENTS))
+REGISTERED = ENVIRONMENTS | ADAPTED
+each_environment = pytest.mark.parametrize(("env_id", "entry_point"), REGISTERED.items(), ids=list(REGISTERED))
 
 
 def _load(entry_point: str) -> Any:
@@ -52,7 +53,7 @@ def test_every_family_in_the_package_is_registered() -> None:
 
 
 def test_no_id_of_ours_is_registered_elsewhere() -> None:
-    assert {env_id for env_id in gymnasium.registry if env_id.startswith("sdpo/")} == set(ENVIRONMENTS)
+    assert {env_id for env_id in gymnasium.registry if env_id.startswith("sdpo/")} == set(REGISTERED)
 
 
 def test_the_package_can_be_handed_to_gymnasium() -> None:

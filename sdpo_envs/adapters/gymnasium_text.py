@@ -45,7 +45,7 @@ class GymnasiumText(TurnsEnv):
     Subclass it and define `walkthrough` where a way to success is known.
 
     Args:
-        env_id: As for `gymnasium.make`.
+        env_id: As for `gymnasium.make`; one has to be given.
         settings: Keywords for `gymnasium.make`, such as ``{"render_mode": "ansi"}``.
         seeds: One task each.
         success: A number: the return from which on an episode is a success. Or a str: the key of the foreign info that
@@ -70,7 +70,7 @@ class GymnasiumText(TurnsEnv):
 
     def __init__(
         self,
-        env_id: str,
+        env_id: str = "",
         *,
         settings: Mapping[str, Any] | None = None,
         seeds: Sequence[int] = range(100),
@@ -89,6 +89,8 @@ class GymnasiumText(TurnsEnv):
         limit: int = LIMIT,
         render_mode: str | None = None,
     ) -> None:
+        if not env_id:
+            raise SettingError("env_id='' is not offered; give the id of an environment, such as 'FrozenLake-v1'.")
         self._world = World(env_id, dict(settings or {}), tuple(_exception(name) for name in refuses))
         foreign = self._world.made()
         if isinstance(success, bool) or not isinstance(success, str | int | float):

@@ -37,7 +37,7 @@ class ReasoningGym(JudgedEnv):
     ``family`` and ``category``.
 
     Args:
-        family: As reasoning-gym calls it, such as ``"chain_sum"``.
+        family: As reasoning-gym calls it, such as ``"chain_sum"``; one has to be given.
         size: How many tasks.
         seed: Which ones.
         config: More keywords of the family, such as ``{"max_terms": 4}``.
@@ -55,7 +55,7 @@ class ReasoningGym(JudgedEnv):
 
     def __init__(
         self,
-        family: str,
+        family: str = "",
         *,
         size: int = 100,
         seed: int = 0,
@@ -67,9 +67,9 @@ class ReasoningGym(JudgedEnv):
         render_mode: str | None = None,
     ) -> None:
         catalogue = shared_process().catalogue()
-        choose("family", family, catalogue["families"])
         if family in LEFT_OUT:
             raise SettingError(f"family={family!r} is not offered: {LEFT_OUT[family]}.")
+        choose("family", family, [each for each in catalogue["families"] if each not in LEFT_OUT])
         choose("system", system, catalogue["systems"])
         if not isinstance(partial, bool):
             raise SettingError(f"partial={partial!r} is not offered; it is True or False.")

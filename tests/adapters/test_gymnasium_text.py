@@ -368,6 +368,7 @@ def test_what_is_recorded_is_judged_alike_again(tmp_path: Path) -> None:
         ({**FROZEN, "actions": ["left", "Left", "up", "down"]}, "a word of its own for each of 4 actions"),
         ({"env_id": "foreign/Riddle-v0", "actions": ["cat"]}, "takes text"),
         ({"env_id": "Pendulum-v1"}, "cannot be written"),
+        ({}, "give the id of an environment"),
         ({**FROZEN, "refuses": ["Exception"]}, "name a built-in exception"),
         ({**FROZEN, "refuses": ["OSError"]}, "name a built-in exception"),
         ({**FROZEN, "refuses": ["print"]}, "name a built-in exception"),

@@ -420,6 +420,7 @@ def test_the_spec_goes_through_json() -> None:
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
+        ({}, "family='' is not offered. Choose from ['complex_arithmetic', "),
         ({"family": "chain_sums"}, "did you mean 'chain_sum'?"),
         ({"family": "chain_sum", "size": 0}, "size=0 is not offered"),
         ({"family": "chain_sum", "seed": -1}, "seed=-1 is not offered"),
