@@ -41,6 +41,8 @@ class Call:
         """Give a thread a place to wait at."""
         mail: Mail = queue.SimpleQueue()
         self._mails.append(mail)
+        if not self.wanted:
+            mail.put(None)
         try:
             yield mail
         finally:
@@ -178,6 +180,11 @@ class Nodes:
         try:
             if not self._fresh():
                 self._meet(alive(self.resource))
+        except SandboxError as error:
+            if not self._nodes:
+                raise
+            self._looked = time.monotonic()
+            _log.warning("The nodes that are known are used further. %s", error)
         finally:
             self._looking.release()
 

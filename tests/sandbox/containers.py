@@ -17,7 +17,7 @@ from sdpo_envs.sandbox.docker import DockerSandbox
 from sdpo_envs.sandbox.engine import engine, tag
 
 DEMANDED = os.environ.get("SDPO_TEST_WALLS", "").split()
-"""The walls that have to be there, of "docker" and "runsc": their tests fail rather than be skipped."""
+"""The walls that have to be there, of "docker", "runsc" and "ray": their tests fail rather than be skipped."""
 
 _SCRIPT = """\
 import os, signal, sys, threading, time
