@@ -112,7 +112,7 @@ def find(env_id: str) -> Family:
     made = _class(env_id)
     about = (inspect.getdoc(made) or "").partition("\n")[0]
     needs = (EXTRAS[env_id],) if env_id in EXTRAS else ()
-    if asked := _asked(made):
+    if asked := _asked(creator(env_id)):
         return Family(env_id, about, needs=needs, missing=f"It asks for --settings: {', '.join(asked)}.")
     try:
         env: Any = make(env_id)[1]
