@@ -554,16 +554,21 @@ with RaySandbox({cluster.address!r}, resource="pair") as sandbox:
         assert eventually(lambda told=told: all(gone(int(pid)) for pid in told[2].strip("[]").split(","))), told
 
 
-def test_a_cluster_that_does_not_answer_is_told(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_that_does_not_answer_is_told_and_the_nodes_that_are_known_are_used_further(
+    cluster: Any, shared: RaySandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its book-keeper is stopped."""
+    shared.run(ECHO)
     (keeper,) = [each.process.pid for each in cluster.head_node.all_processes["gcs_server"]]
     sandbox = RaySandbox(resource="pair")
     with monkeypatch.context() as impatient:
         impatient.setattr(station, "_ANSWER_SECONDS", 0.5)
+        impatient.setattr(nodes, "_LOOK_SECONDS", 0.0)
         os.kill(keeper, signal.SIGSTOP)
         try:
             with pytest.raises(SandboxError, match=r"has not answered for 0\.5 seconds"):
                 sandbox.run(ECHO)
+            assert outputs(shared.run(ECHO)) == ANSWERS
         finally:
             os.kill(keeper, signal.SIGCONT)
     assert outputs(sandbox.run(ECHO)) == ANSWERS
