@@ -20,12 +20,12 @@ _STYLE = """<style>
 .sdpo pre { margin: .2rem 0; padding: .4rem .6rem; max-height: 20rem; overflow: auto; border-radius: 4px;
   color: inherit; background: rgba(128, 128, 128, .13);
   font-size: 12px; white-space: pre-wrap; overflow-wrap: anywhere; }
-.sdpo table { border-collapse: collapse; margin: .3rem 0; }
+.sdpo table { border-collapse: collapse; margin: .3rem 0; font-size: inherit; }
 .sdpo th, .sdpo td { padding: .2rem .9rem .2rem 0; text-align: left; vertical-align: top; background: none;
   border-bottom: 1px solid rgba(128, 128, 128, .3); }
 .sdpo td { overflow-wrap: anywhere; }
 .sdpo summary { cursor: pointer; }
-.sdpo b[class] { padding-left: .4rem; border-left: 4px solid; }
+.sdpo b[class] { padding-left: .4rem; border-left: 4px solid; white-space: nowrap; }
 .sdpo b.passed { border-color: #2ba866; }
 .sdpo b.failed { border-color: #e0564f; }
 .sdpo b.broken { border-color: #d99a1c; }

@@ -35,7 +35,7 @@ class Fact:
     algorithm: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Comparison:
     """What several algorithms reached, side by side.
 
@@ -58,6 +58,10 @@ class Comparison:
     how: Bootstrap
     facts: tuple[Fact, ...]
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        algorithms = ", ".join(f"{each.algorithm} ({len(each.runs)} runs)" for each in self.standings)
+        return f"<Comparison of {algorithms}; baseline {self.baseline}>"
 
     def _repr_html_(self) -> str:
         from sdpo_envs.bench.page import fragment  # only a notebook asks

@@ -84,6 +84,7 @@ _IN_A_NOTEBOOK = """
 }
 h2 { margin: 1.4rem 0 .2rem; font-size: 1.05rem; }
 th, td { background: none; }
+figure { max-width: 34rem; }
 """  # A notebook has a theme of its own: letters keep its colour, and the others can be told apart on light and dark.
 
 

@@ -9,6 +9,7 @@ import tyro
 
 from sdpo_envs.cli.screen import write_json
 from sdpo_envs.cli.world import Switch
+from sdpo_envs.errors import SettingError
 from sdpo_envs.feedback import printable
 from sdpo_envs.viewer import read, save
 
@@ -24,6 +25,7 @@ class View:
     Examples:
         sdpo view runs/latest
         sdpo view runs/latest --out page.html
+        sdpo view runs/house --play
         sdpo view attempts.jsonl --bare --json
     """
 
@@ -33,12 +35,16 @@ class View:
     """The file to write; None for view.html beside the attempts."""
     bare: Switch = False
     """Leave the prompts out, so that no environment is made."""
+    play: Switch = False
+    """Play episodes of several turns again, to show what the policy saw before each action."""
     json: Switch = False
     """Write JSON for a script to read."""
 
     def __call__(self) -> None:
         """Run it."""
-        found = read(self.run, prompts=not self.bare)
+        if self.bare and self.play:
+            raise SettingError("With --bare no environment is made, so none can play; leave one of the two out.")
+        found = read(self.run, prompts=not self.bare, play=self.play)
         out = save(found, self.out)
         written = out.stat().st_size
         facts = {"attempts": len(found.rows), "scored": len(found.turns), "bytes": written, "notes": list(found.notes)}

@@ -8,13 +8,14 @@ from sdpo_envs.viewer.reading import Reading, Turn, read
 __all__ = ["Reading", "Turn", "page", "read", "save", "view"]
 
 
-def view(run: str | Path, out: str | Path | None = None, *, prompts: bool = True) -> Path:
+def view(run: str | Path, out: str | Path | None = None, *, prompts: bool = True, play: bool = False) -> Path:
     """Write a page with the attempts of a run: filters, feedback, peers, turns, and tokens coloured by the gap.
 
     Args:
         run: A recording, or a file of rows.
         out: The file to write; None for ``view.html`` in the folder of the run.
-        prompts: Whether to make the environments again and ask them for the prompts.
+        prompts: As for `read`.
+        play: The same.
 
     Returns:
         The file. It needs no other, and no network.
@@ -23,7 +24,7 @@ def view(run: str | Path, out: str | Path | None = None, *, prompts: bool = True
         FileNotFoundError: there is no such run.
         RecordError: a row is not as it should be.
     """
-    return save(read(run, prompts=prompts), out)
+    return save(read(run, prompts=prompts, play=play), out)
 
 
 def save(reading: Reading, out: str | Path | None = None) -> Path:

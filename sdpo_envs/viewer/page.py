@@ -72,6 +72,7 @@ def _data(reading: Reading) -> str:
         "tasks": [_task(reading, key, texts) for key in keys],
         "attempts": [_attempt(row, slot, tasks[row.phase, row.task], texts) for row, slot in slotted],
         "turns": {number: [_turn(turn, texts) for turn in turns] for number, turns in reading.turns.items()},
+        "seen": {number: [texts(each) for each in seen] for number, seen in reading.seen.items()},
         "texts": list(texts.numbers),
     }
     return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")

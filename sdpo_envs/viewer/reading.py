@@ -1,12 +1,13 @@
 """A recorded run, read to be looked at: attempts, the prompts they answered, and what was thought of their tokens.
 
-Nothing is written, and nothing is run but the making of environments that are registered in this process, to ask them
-for prompts.
+Nothing is written, and of the run nothing is executed: environments are made only where they are registered in this
+process, to ask them for prompts, and where that is wished, to play episodes again.
 """
 
+import contextlib
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import gymnasium
 
 from sdpo_envs.core import Task
 from sdpo_envs.env import FeedbackEnv
-from sdpo_envs.errors import RecordError, SdpoError
+from sdpo_envs.errors import RecordError, SdpoError, SettingError
 from sdpo_envs.html import card, shown
 from sdpo_envs.record.row import RECORDING, Row, World, records, rows, worlds
 from sdpo_envs.record.summary import facts, heading, phases
@@ -46,7 +47,7 @@ class Turn:
     teacher: tuple[float | None, ...] | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Reading:
     """A run. In a notebook it shows itself.
 
@@ -57,6 +58,7 @@ class Reading:
         slots: Of each attempt, its number within its group.
         turns: For some attempts, by their number, what was thought of the tokens of each turn.
         prompts: By phase and task id, the task without its answer, where it is known.
+        seen: For episodes that were played again, by their number, what was read before each action.
         notes: What a reader should know is missing, a sentence each.
     """
 
@@ -66,7 +68,11 @@ class Reading:
     slots: tuple[int, ...]
     turns: Mapping[int, tuple[Turn, ...]]
     prompts: Mapping[tuple[str, str], Task]
+    seen: Mapping[int, tuple[str, ...]]
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"<Reading of {self.folder.name}: {len(self.rows)} attempts, {len(self.turns)} with scored tokens>"
 
     def _repr_html_(self) -> str:
         notes = "".join(f"<div><i>{shown(note)}</i></div>" for note in self.notes)
@@ -74,12 +80,14 @@ class Reading:
         return card(heading(self.folder.name, self.facts), phases(self.rows), scored, notes)
 
 
-def read(run: str | Path, *, prompts: bool = True) -> Reading:
+def read(run: str | Path, *, prompts: bool = True, play: bool = False) -> Reading:
     """Read a recording, or a file of rows that anybody wrote.
 
     Args:
         run: A folder, or a ``.jsonl`` or ``.parquet`` file as for `sdpo_envs.record.rows`.
         prompts: Whether to make the environments again, where they are registered, and ask them for the prompts.
+        play: Whether to play the episodes of several turns again in them, for what was seen before each action;
+            then there are prompts as well.
 
     Raises:
         FileNotFoundError: there is no such run.
@@ -95,34 +103,55 @@ def read(run: str | Path, *, prompts: bool = True) -> Reading:
     if lost:
         notes.append(f"{lost} rows of {TOKENS} are of no attempt that is recorded here, and are left out.")
     found: dict[tuple[str, str], Task] = {}
-    for phase, world in known.items() if prompts else ():
-        wanted = dict.fromkeys(row.task for row in attempts if row.phase == phase)
-        found |= {(phase, task.id): task for task in _prompts(phase, world, wanted, notes.append)}
+    seen: dict[int, tuple[str, ...]] = {}
+    for phase, world in known.items() if prompts or play else ():
+        mine = {number: row for number, row in enumerate(attempts) if row.phase == phase}
+        try:
+            _ask(world, phase, mine, play, found, seen)
+        except _CANNOT as error:
+            notes.append(f"The environment of {phase!r} could not tell all that was asked of it: {error}")
     if not known:
         notes.append("The environments were not recorded, so there are no prompts.")
-    return Reading(folder, facts(path) if recorded else {}, tuple(attempts), slots, turns, found, tuple(notes))
+    return Reading(folder, facts(path) if recorded else {}, tuple(attempts), slots, turns, found, seen, tuple(notes))
 
 
-def _prompts(phase: str, world: World, wanted: Mapping[str, None], note: Callable[[str], None]) -> Iterator[Task]:
-    """Yield the tasks of a phase, with what is read first for a prompt and without answers."""
+def _ask(
+    world: World,
+    phase: str,
+    attempts: Mapping[int, Row],
+    play: bool,
+    found: dict[tuple[str, str], Task],
+    seen: dict[int, tuple[str, ...]],
+) -> None:
+    """Make the environment of a phase and ask it; what it told before anything broke is kept.
+
+    Raises:
+        SettingError: it is not registered here, as no module is imported because a run names it; or it is another kind.
+    """
     if world.env not in gymnasium.registry:
-        note(f"The environment of {phase!r}, {world.env}, is not registered here, so its prompts are not shown.")
-        return
-    try:
-        env = gymnasium.make(world.env, disable_env_checker=True, **world.settings)
-    except _CANNOT as error:
-        note(f"The environment of {phase!r} could not be made, so its prompts are not shown: {error}")
-        return
-    try:
-        innermost = env.unwrapped
-        known = set(innermost.task_ids) if isinstance(innermost, FeedbackEnv) else set()
-        for task_id in (each for each in wanted if each in known):
+        raise SettingError(f"{world.env} is not registered here; import what registers it, and read the run again.")
+    with contextlib.closing(gymnasium.make(world.env, disable_env_checker=True, **world.settings)) as env:
+        if not isinstance(env.unwrapped, FeedbackEnv):
+            raise SettingError(f"{world.env} is no FeedbackEnv.")
+        known = set(env.unwrapped.task_ids)
+        for task_id in dict.fromkeys(row.task for row in attempts.values() if row.task in known):
             observation, info = env.reset(options={"task_id": task_id})
-            yield Task(task_id, observation, None, info["system"])
-    except _CANNOT as error:
-        note(f"The prompts of {phase!r} are shown only in part: {error}")
-    finally:
-        env.close()
+            found[phase, task_id] = Task(task_id, observation, None, info["system"])
+        for number, row in attempts.items():
+            if play and row.task in known and len(row.actions) > 1 and not row.broken:
+                seen[number] = tuple(_played(env, row))
+
+
+def _played(env: gymnasium.Env[str, str], row: Row) -> Iterator[str]:
+    """Yield what is seen before each action of an episode that is played again."""
+    observation, _ = env.reset(options={"task_id": row.task})
+    ended = False
+    for action in row.actions:
+        if ended:
+            return
+        yield observation
+        observation, _, terminated, truncated, _ = env.step(action)
+        ended = terminated or truncated
 
 
 def _slots(attempts: Sequence[Row]) -> tuple[int, ...]:

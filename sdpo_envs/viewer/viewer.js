@@ -12,6 +12,7 @@
     return {
       number, phase: text(phase), generations, group, slot, task: data.tasks[task], id: text(data.tasks[task].id),
       actions, reward, outcome: text(outcome), feedback, bits, error: text(error), tokens, turns: data.turns[number],
+      seen: data.seen[number],
     };
   });
 
@@ -39,7 +40,8 @@
   const haystacks = new Map();
   function haystack(one) {
     if (!haystacks.has(one.number)) {
-      const turns = (one.turns || []).flatMap((turn) => [turn.saw, turn.reads]).map(text);
+      const told = (one.turns || []).flatMap((turn) => [turn.saw, turn.reads]);
+      const turns = [...told, ...(one.seen || [])].map(text);
       const parts = [one.id, text(one.task.prompt), ...one.actions.map(text), text(one.feedback), one.error, ...turns];
       haystacks.set(one.number, parts.join("\n").toLowerCase());
     }
@@ -112,12 +114,20 @@
     if (here) {
       here.setAttribute("aria-selected", "true");
       at("list").setAttribute("aria-activedescendant", here.id);
-      here.scrollIntoView({ block: "nearest" });
+      show(here);
     } else at("list").removeAttribute("aria-activedescendant");
     at("detail").replaceChildren(...(one ? detail(one) : []));
+    at("detail").scrollTop = 0;
     const state = new URLSearchParams(wanted());
     if (one) state.set("attempt", one.number);
     history.replaceState(null, "", `#${state}`);
+  }
+
+  function show(row) { // within the list, without moving the page
+    const list = at("list"), top = row.offsetTop, bottom = top + row.offsetHeight;
+    if (Math.abs(top - list.scrollTop) > 2 * list.clientHeight) list.scrollTop = top - list.clientHeight / 3;
+    else if (top < list.scrollTop) list.scrollTop = top;
+    else if (bottom > list.scrollTop + list.clientHeight) list.scrollTop = bottom - list.clientHeight;
   }
 
   const move = (steps) => {
@@ -137,6 +147,7 @@
     if (one.bits & REVEALS) yield make("p", { class: "flag broken" }, "The feedback reveals the answer.");
     if (one.task.system !== null) yield fold("System prompt", text(one.task.system));
     if (one.task.prompt !== null) yield fold("Prompt", text(one.task.prompt), text(one.task.prompt).length < 1500);
+    if (one.turns && one.turns.some((turn) => turn.teacher)) yield key();
     if (!one.actions.length) yield make("h3", {}, "No action was written.");
     for (const [place, action] of one.actions.entries()) yield* turn(one, place, action);
     if (one.error) { yield make("h3", {}, "What broke"); yield make("pre", { class: "broken" }, one.error); }
@@ -144,11 +155,16 @@
     yield* siblings(one);
   }
 
+  const key = () => make("p", { class: "key" }, "The self-teacher, who read more, finds a token ",
+    make("i", { class: "less" }, "less likely"), " or ", make("i", { class: "more" }, "likelier"),
+    " than the student did. Point at one to read by how much.");
+
   function* turn(one, place, action) {
     const scored = one.turns && one.turns[place];
-    if (place > 0 && scored && scored.saw !== null) {
+    const saw = one.seen ? one.seen[place] ?? null : scored ? scored.saw : null;
+    if (place > 0 && saw !== null) {
       yield make("h3", {}, "What it saw then");
-      yield make("pre", {}, text(scored.saw));
+      yield make("pre", {}, text(saw));
     }
     yield make("h3", {}, one.actions.length > 1 ? `Action ${place + 1}` : "Action");
     if (!scored || !scored.tokens.length) {
@@ -157,12 +173,10 @@
     }
     yield make("div", { class: "tokens", "aria-label": "The action by tokens" },
       ...scored.tokens.map((_, index) => token(scored, index)));
-    if (scored.teacher) {
-      yield make("p", { class: "key" }, "Its self-teacher finds a token ", make("i", { class: "less" }, "less likely"),
-        " or ", make("i", { class: "more" }, "likelier"), " than the student did. Point at one to read by how much.");
-    } else yield make("p", { class: "key" }, "The self-teacher did not score this turn.");
-    yield make("details", {}, make("summary", {}, "Token by token"), table(scored));
-    if (scored.reads !== null) yield fold("What the self-teacher read instead of the prompt", text(scored.reads));
+    if (!scored.teacher) yield make("p", { class: "key" }, "The self-teacher did not score this turn.");
+    const read = scored.reads === null ? null : fold("What the self-teacher read instead", text(scored.reads));
+    const tokens = make("details", {}, make("summary", {}, "Token by token"), table(scored));
+    yield make("div", { class: "folds" }, tokens, read);
   }
 
   const gap = (scored, index) => {
@@ -170,12 +184,17 @@
     return student === null || teacher === null ? null : teacher - student;
   };
   const seen = (letters) => letters.replaceAll("\n", "↵\n").replaceAll("\t", "⇥\t") || "·";
-  const chance = (nats) => (nats === null || nats === undefined ? "" : Math.exp(nats).toFixed(3));
+  const chance = (nats) => {
+    if (nats === null || nats === undefined) return "";
+    const share = Math.exp(nats);
+    return share < 0.001 ? share.toExponential(0) : share.toFixed(3);
+  };
+  const signed = (nats) => (Math.abs(nats) < 0.005 ? "0.00" : nats.toFixed(2));
 
   function token(scored, index) {
     const letters = text(scored.tokens[index]), apart = gap(scored, index);
     const both = apart === null ? [] : [scored.student[index], scored.teacher[index]].map(chance);
-    const said = apart === null ? "" : `student ${both[0]}, teacher ${both[1]}, gap ${apart.toFixed(2)} nats`;
+    const said = apart === null ? "" : `student ${both[0]}, teacher ${both[1]}, gap ${signed(apart)} nats`;
     const made = make("span", { title: `${JSON.stringify(letters)} ${said}` }, seen(letters));
     if (apart !== null && Math.abs(apart) > 0.05) {
       made.className = apart < 0 ? "less" : "more";
@@ -189,7 +208,7 @@
     const row = (name, cells) => make("tr", {}, ...cells.map((cell) => make(name, {}, cell)));
     const rows = scored.tokens.map((each, index) => {
       const apart = gap(scored, index), teacher = scored.teacher ? scored.teacher[index] : null;
-      const numbers = [chance(scored.student[index]), chance(teacher), apart === null ? "" : apart.toFixed(2)];
+      const numbers = [chance(scored.student[index]), chance(teacher), apart === null ? "" : signed(apart)];
       return row("td", [seen(text(each)), ...numbers]);
     });
     const head = row("th", ["token", "student", "teacher", "gap, nats"]);

@@ -288,6 +288,11 @@ def test_ten_thousand_attempts_are_shown_at_once(opened: Open, tmp_path: Path) -
     page.focus("#list")
     page.keyboard.press("End")
     assert page.get_attribute("#list", "aria-activedescendant") == "o9999"
+    inside = """() => {
+      const [row, list] = ["o9999", "list"].map((id) => document.getElementById(id).getBoundingClientRect());
+      return row.top >= list.top && row.bottom <= list.bottom;
+    }"""
+    assert page.evaluate(inside)
     searched = page.evaluate("""() => {
       const start = performance.now();
       document.querySelector('[name=text]').value = 'attempt 9999 ';

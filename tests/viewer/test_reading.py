@@ -42,7 +42,7 @@ def test_prompts_come_from_the_environment_and_hold_no_answer(run: Path) -> None
 
 def test_what_is_missing_is_said(run: Path) -> None:
     (note,) = read(run).notes
-    assert "nobody/Knows-v9, is not registered here" in note
+    assert "nobody/Knows-v9 is not registered here" in note
     write_tokens(run, scored("microcode/0/mixed/train/0", 1, "another action", ["a"]))
     assert any("1 rows of tokens.jsonl are of no attempt" in note for note in read(run).notes)
     assert not read(run).turns
@@ -66,8 +66,9 @@ def test_no_module_of_a_run_is_imported_and_no_wrapper_made(tmp_path: Path, monk
     }
     run = write_run(tmp_path / "run", [row(True, phase=phase, task="t") for phase in phases], phases=phases)
     notes = read(run).notes
-    assert any("trap:sdpo/MicroCode-v0, is not registered" in note for note in notes)
-    assert any("could not be made" in note for note in notes)
+    assert any("trap:sdpo/MicroCode-v0 is not registered" in note for note in notes)
+    assert any("of 'other' could not tell all" in note for note in notes)
+    assert len(notes) == 2
 
 
 @pytest.mark.parametrize(
@@ -124,6 +125,25 @@ def test_a_recording_that_was_just_made_is_read_as_it_was(tmp_path: Path) -> Non
     assert [row.passed for row in found.rows] == [False, True, False, False]
     assert found.prompts["train", infos["task_id"][0]].prompt == prompts[0]
     assert "1" in found._repr_html_()
+
+
+def test_episodes_are_played_again_where_that_is_wished(tmp_path: Path) -> None:
+    envs = record(gymnasium.make_vec("sdpo/MicroHouse-v0", num_envs=2, group_size=2), tmp_path)
+    observations, _ = envs.reset(seed=0)
+    saw: list[list[str]] = [[], []]
+    actions = ("go trunk", "open trunk", "wait") * 5
+    for action in actions:
+        for slot in (0, 1):
+            saw[slot].append(observations[slot])
+        observations, _, ended, cut, _ = envs.step([action, "look"])
+        if (ended | cut).all():
+            break
+    envs.close()
+    assert read(tmp_path).seen == {}
+    found = read(tmp_path, play=True)
+    for number, seen in found.seen.items():
+        assert list(seen) == saw[number][: len(found.rows[number].actions)]
+    assert len(found.seen) == 2
 
 
 def test_a_notebook_sees_the_phases_and_nothing_that_runs(tmp_path: Path) -> None:
