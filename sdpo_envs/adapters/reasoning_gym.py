@@ -73,6 +73,10 @@ class ReasoningGym(JudgedEnv):
         choose("system", system, catalogue["systems"])
         if not isinstance(partial, bool):
             raise SettingError(f"partial={partial!r} is not offered; it is True or False.")
+        if taken := {"size", "seed"} & set(config or {}):
+            raise SettingError(
+                f"config={config!r} is not offered; {' and '.join(sorted(taken))} is a keyword beside it."
+            )
         given = {**(config or {}), "size": natural("size", size), "seed": natural("seed", seed, least=0)}
         loaded = shared_process().load(family, given)
         meta = {"family": family, "category": loaded["category"]}
@@ -112,15 +116,15 @@ def judge(task: Task, action: str, *, config: Mapping[str, Any], single: bool, p
     told = {"Your answer": answer}
     if len(answer) > LONGEST:
         return _malformed(f"Your answer has {len(answer)} characters; {LONGEST} are allowed.", told, known)
-    score, fault = shared_process().score(task.meta["family"], config, index, answer)
-    if score == 1.0:
+    score = shared_process().score(task.meta["family"], config, index, answer)
+    if score.value == 1.0:
         return Verdict(Outcome.PASSED, 1.0)
-    if fault:
-        return _malformed(_FAULTS.get(fault, f"Your answer cannot be scored: {fault}."), told, known)
-    titles = hints(answer, right, single=single) or ["Your answer is not right."]
-    worth = {"Score": f"{score:.2f} of 1"} if score >= _WORTH_TELLING else {}
+    if score.fault:
+        return _malformed(_FAULTS.get(score.fault, f"Your answer cannot be scored: {score.fault}."), told, known)
+    titles = [score.reason] if score.reason else hints(answer, right, single=single) or ["Your answer is not right."]
+    worth = {"Score": f"{score.value:.2f} of 1"} if score.value >= _WORTH_TELLING else {}
     first = Finding(titles[0], {**told, **worth}, known)
-    return Verdict(Outcome.WRONG, score if partial else 0.0, (first, *map(Finding, titles[1:])))
+    return Verdict(Outcome.WRONG, score.value if partial else 0.0, (first, *map(Finding, titles[1:])))
 
 
 def extracted(action: str) -> str | None:

@@ -6,6 +6,7 @@ hours (``9**9**9**9``), some raise an exception where they cannot read one, and 
 """
 
 import atexit
+import contextlib
 import copy
 import functools
 import json
@@ -16,9 +17,11 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sdpo_envs.adapters.evaluated import may_be_scored
+from sdpo_envs.adapters.reasons import reason
 from sdpo_envs.errors import JudgeError, MissingExtra, SettingError, require
 from sdpo_envs.sandbox.channel import PipeChannel
 
@@ -37,6 +40,21 @@ _PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv[1])\n"
 _PROGRAM += "from sdpo_envs.adapters.reasoning_process import main; main()"
 _RAISED = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, NameError, RuntimeError)
 _RAISED += (SyntaxError, TypeError, ValueError)  # type: ignore[assignment]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What reasoning-gym makes of an answer.
+
+    Attributes:
+        value: From 0 to 1.
+        fault: Why it earns 0 whatever it says; ``""`` if it was scored.
+        reason: What a checker of the family says of an answer that is not right; ``""`` where none says anything.
+    """
+
+    value: float
+    fault: str = ""
+    reason: str = ""
 
 
 class ReasoningProcess:
@@ -72,8 +90,8 @@ class ReasoningProcess:
         """
         return self._said({"family": family, "config": dict(config)})
 
-    def score(self, family: str, config: Mapping[str, Any], index: int, answer: str) -> tuple[float, str]:
-        """Return what an answer to an entry scores, from 0 to 1, and why it scores nothing if it is at fault.
+    def score(self, family: str, config: Mapping[str, Any], index: int, answer: str) -> Score:
+        """Score an answer to an entry.
 
         Raises:
             JudgeError: the process scores nothing, or said nothing.
@@ -82,8 +100,8 @@ class ReasoningProcess:
         with self._lock:
             reply = self._ask({**request, "answer": answer}) or self._ask({**request, "answer": answer})
             if reply is None and self._ask({**request, "answer": "?"}):
-                return 0.0, FATAL
-        return self._checked(reply)["score"], self._checked(reply)["fault"]
+                return Score(0.0, FATAL)
+        return Score(**self._checked(reply))
 
     def close(self) -> None:
         """End the process; it starts again when it is needed."""
@@ -114,14 +132,11 @@ class ReasoningProcess:
         """Return what the process says, or None if it is lost."""
         deadline = time.monotonic() + PATIENCE
         try:
-            if self._channel is None:
-                path = json.dumps([os.path.abspath(folder) for folder in sys.path])  # it starts in another folder
-                environment = {**os.environ, "PYTHONHASHSEED": "0"}
-                self._channel = PipeChannel([sys.executable, "-W", "ignore", "-c", _PROGRAM, path], environment)
-            self._channel.send(json.dumps(request).encode() + b"\n", deadline)
+            channel = self._channel or self._started()
+            channel.send(json.dumps(request).encode() + b"\n", deadline)
             said = bytearray()
             while not said.endswith(b"\n"):
-                if not (piece := self._channel.receive(deadline)):
+                if not (piece := channel.receive(deadline)):
                     raise BrokenPipeError
                 said += piece
         except TimeoutError as error:
@@ -135,6 +150,18 @@ class ReasoningProcess:
             raise
         reply: dict[str, Any] = json.loads(said)
         return reply
+
+    def _started(self) -> PipeChannel:
+        path = json.dumps([os.path.abspath(folder) for folder in sys.path])  # it starts in another folder
+        command, environment = (
+            [sys.executable, "-W", "ignore", "-c", _PROGRAM, path],
+            os.environ | {"PYTHONHASHSEED": "0"},
+        )
+        try:
+            self._channel = PipeChannel(command, environment)
+        except OSError as error:
+            raise JudgeError(f"The process of reasoning-gym does not start: {error}.") from error
+        return self._channel
 
 
 @functools.cache
@@ -164,7 +191,7 @@ def _reply(request: dict[str, Any]) -> dict[str, Any]:
             return {"families": list(library.DATASETS), "systems": require("reasoning_gym.utils", "").SYSTEM_PROMPTS}
         dataset = _dataset(request["family"], json.dumps(request["config"]))
         if "answer" in request:
-            return _scored(dataset, request["index"], request["answer"], request["seconds"])
+            return _scored(dataset, **request)
         entries = [_entry(dataset, index) for index in range(len(dataset))]
     except MissingExtra as error:
         return {"missing": str(error)}
@@ -174,11 +201,15 @@ def _reply(request: dict[str, Any]) -> dict[str, Any]:
     return {"entries": told, "category": dataset.category, "single": _score_of(dataset) is _plain()}
 
 
-def _scored(dataset: Any, index: int, answer: str, seconds: int) -> dict[str, Any]:
+def _scored(dataset: Any, *, family: str, config: Any, index: int, answer: str, seconds: int) -> dict[str, Any]:
     if not may_be_scored(answer, type(dataset).score_answer):
-        return {"score": 0.0, "fault": UNREADABLE}
-    score, fault = _limited(_score_of(dataset), dataset, index, answer, seconds)
-    return {"score": score, "fault": fault}
+        return {"value": 0.0, "fault": UNREADABLE}
+    value, fault = _limited(_score_of(dataset), dataset, index, answer, seconds)
+    why = ""
+    if value < 1.0 and not fault:
+        with contextlib.suppress(*_RAISED):
+            why = reason(family, answer, _entry(dataset, index)["metadata"])
+    return {"value": value, "fault": fault, "reason": why}
 
 
 @functools.cache
