@@ -62,12 +62,11 @@ class Play:
         natural("tasks", self.tasks)
         env, innermost = make(self.env, self.settings, **({"reveal": True} if self.reveal else {}))
         with contextlib.ExitStack() as stack:
-            stack.callback(env.close)
+            stack.callback(lambda: env.close())  # as it is wrapped by then
             if self.attempts != 1:
                 env = MultiAttempt(env, self.attempts)
             if self.record is not None:
                 env = record(env, self.record, told={"algorithm": "by hand"}, resume=True)
-                stack.callback(env.close)
             console = Console(quiet=True) if self.json else screen()
             answers = Answers(console, whole=isinstance(innermost, JudgedEnv), at_once=self.json)
             played = list(self._play(env, answers, console))

@@ -80,6 +80,24 @@ def test_each_example_is_understood(name: str) -> None:
         assert callable(read(name, arguments))
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "train grpo --env sdpo/MicroCode-v0 --policy micro --steps 20 --run runs/grpo --gradient.clip-high 0.3",
+        "train sdpo --reprompt.feedback always --lora-rank 4",
+        "discover --ways best-of-k sdpo --sdpo.alpha 0.5 --task-ids a b",
+        "bench --algorithms grpo sdpo --seeds 3",
+    ],
+)
+def test_a_launcher_s_module_understands_the_same(line: str) -> None:
+    pytest.importorskip("torch", reason="skips the agent: the extra 'agent' is not installed")
+    from sdpo_agent.__main__ import Training, parse
+
+    name, *arguments = shlex.split(line)
+    command = read(name, arguments)
+    assert (command.chosen if isinstance(command, Training) else command) == parse([name, *arguments])
+
+
 def test_the_page_lists_exactly_the_commands_in_the_same_words() -> None:
     page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     assert re.findall(r"^\| `sdpo ([\w-]+)` \| (.*) \|$", page, re.MULTILINE) == [
