@@ -25,6 +25,7 @@ VectorStep = tuple[
     tuple[str, ...], npt.NDArray[np.float64], npt.NDArray[np.bool_], npt.NDArray[np.bool_], dict[str, Any]
 ]
 """What `GroupEnv.step` returns: observations, rewards, terminations, truncations, infos; one entry per slot."""
+_SHOWN = 8  # groups that a notebook shows
 
 
 class GroupEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[Any]]):
@@ -172,8 +173,10 @@ class GroupEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[Any]]):
         return {**vars(self), "_threads": None}
 
     def _repr_html_(self) -> str:
+        starts = range(0, self.num_envs, self.group_size)
+        more = f"<div>and {len(starts) - _SHOWN} more groups</div>" if len(starts) > _SHOWN else ""
         try:
-            return card(*(self._group_html(start) for start in range(0, self.num_envs, self.group_size)))
+            return card(*map(self._group_html, starts[:_SHOWN]), more)
         except ResetNeeded:
             return card("No episode has begun; call reset().")
 

@@ -152,6 +152,14 @@ def test_groups_show_where_they_stand() -> None:
     assert "a peer passed" in letters
 
 
+def test_many_groups_stay_short() -> None:
+    envs = GroupEnv(Guess, num_envs=32, group_size=2)
+    envs.reset(seed=0)
+    letters = look(envs._repr_html_())
+    assert letters.count("guess/1: 2 attempts") == 8
+    assert letters.endswith("and 8 more groups")
+
+
 def test_several_attempts_show_the_earlier_ones() -> None:
     envs = GroupEnv(lambda **settings: MultiAttempt(Guess(**settings), attempts=2), num_envs=2, group_size=2)
     envs.reset(seed=0)

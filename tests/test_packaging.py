@@ -51,6 +51,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_carries_code_tasks_walls_types_and_licence(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {"sdpo_envs/py.typed", "sdpo_agent/py.typed", "sdpo_envs/core.py", "sdpo_agent/sdpo.py"} <= names
+    assert {f"sdpo_envs/viewer/viewer.{kind}" for kind in ("html", "css", "js")} <= names
     for bundled in (
         "tasks/livecodebench/test.jsonl",
         "tasks/searchqa/corpus.jsonl",

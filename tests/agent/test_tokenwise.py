@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tokenizers
 import torch
 from letters import Say, SayEven, SayTwice
+from transformers import PreTrainedTokenizerFast
 
 from sdpo_agent import (
     GRPO,
@@ -188,6 +190,16 @@ def test_the_texts_of_tokens_make_the_action(text: str, merges: int) -> None:
     ids = tokenizer.encode(text)
     assert "".join(spelled(tokenizer, ids)) == text
     assert len(spelled(tokenizer, ids)) == len(ids)
+
+
+def test_a_space_that_a_decoder_drops_at_the_start_is_kept() -> None:
+    """As the tokenizers of Llama 2 and its kin do."""
+    words = {"▁return": 0, "▁x": 1, "[": 2, "▁": 3, "<unk>": 4}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="<unk>"))
+    tokenizer.decoder = tokenizers.decoders.Metaspace()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer)
+    assert fast.decode([1]) == "x"
+    assert spelled(fast, [0, 1, 2, 1]) == ["return", " x", "[", " x"]
 
 
 def test_bytes_that_make_no_text_end_all_the_same() -> None:
