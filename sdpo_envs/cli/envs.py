@@ -13,7 +13,7 @@ import tyro
 from sdpo_envs.cli.screen import screen, shown, table, write_json
 from sdpo_envs.cli.world import Switch, creator, make
 from sdpo_envs.env import FeedbackEnv, JudgedEnv
-from sdpo_envs.errors import MissingExtra
+from sdpo_envs.errors import MissingExtra, SettingError
 from sdpo_envs.registry import ENVIRONMENTS, EXTRAS
 from sdpo_envs.sandbox import Sandbox
 from sdpo_envs.sandbox.doctor import Row, wall
@@ -133,12 +133,16 @@ def _class(env_id: str) -> Any:
 def _asked(made: Any) -> list[str]:
     """Return the keywords without which there is no such environment."""
     taken = inspect.signature(made).parameters.values()
-    return [each.name for each in taken if each.default is each.empty and each.kind is not each.VAR_KEYWORD]
+    any_number = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [each.name for each in taken if each.default is each.empty and each.kind not in any_number]
 
 
 def _test_tasks(env_id: str, made: Any) -> int | None:
     if "split" not in inspect.signature(made).parameters:
         return None
-    env = make(env_id, split="test")[1]
+    try:
+        env = make(env_id, split="test")[1]
+    except SettingError:  # it calls its splits something else
+        return None
     env.close()
     return len(env.tasks)

@@ -94,11 +94,14 @@ import functools
 import gymnasium
 from addition import Addition
 
+from sdpo_envs.errors import choose
+
 
 class Asking(Addition):
     'Sums that ask for a setting.'
 
-    def __init__(self, level, **settings):
+    def __init__(self, level, *, split="first", **settings):
+        choose("split", split, ["first", "second"])
         super().__init__(**settings)
 
 
@@ -122,4 +125,5 @@ def test_what_a_module_registers_is_listed_after_the_others(
     assert list(found) == [*ENVIRONMENTS, "mine/Asking-v0", "mine/Level-v0"]
     assert found["mine/Asking-v0"]["missing"] == "It asks for --settings: level."
     assert found["mine/Level-v0"]["about"] == "Sums that ask for a setting."
-    assert (found["mine/Level-v0"]["tasks"], found["mine/Level-v0"]["turns"]) == (16, 1)
+    level = found["mine/Level-v0"]
+    assert (level["tasks"], level["test_tasks"], level["turns"]) == (16, None, 1)
