@@ -68,17 +68,18 @@ class Riddle(gymnasium.Env[str, str]):
     metadata: ClassVar[dict[str, Any]] = {"render_modes": []}  # type: ignore[misc]
     animals = ("cat", "dog", "emu")
 
-    def __init__(self, fault: str = "") -> None:
+    def __init__(self, counts: bool = False) -> None:
         self.observation_space = Text(100)
         self.action_space = Text(8, charset="abcdefghijklmnopqrstuvwxyz")
-        self.fault = fault
-        self.steps = 0
+        self.counts = counts
+        self.resets = self.steps = 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         super().reset(seed=seed)
         self.animal = self.animals[self.np_random.integers(3)]
         self.steps = 0
-        return f"It has {len(self.animal)} letters.", {}
+        self.resets += 1
+        return f"It has {len(self.animal)} letters.{f' Riddle {self.resets}.' * self.counts}", {}
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         self.steps += 1
@@ -124,6 +125,13 @@ def test_a_foreign_environment_keeps_every_law_that_can_be_checked(name: str) ->
 def test_one_with_a_known_way_proves_itself() -> None:
     results = list(examine("foreign/KnownLake-v0"))
     assert [result.law.name for result in results if result.state != "passed"] == ["secrecy"]
+
+
+def test_one_that_does_not_repeat_itself_is_found_out() -> None:
+    gymnasium.register("foreign/Counting-v0", riddle, kwargs={"settings": {"counts": True}})
+    failed = {result.law.name for result in examine("foreign/Counting-v0") if result.broken}
+    del gymnasium.registry["foreign/Counting-v0"]
+    assert "repeatability" in failed
 
 
 @pytest.mark.parametrize("name", FAMILIES)
