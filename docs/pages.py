@@ -11,10 +11,12 @@ from typing import Any
 import gymnasium
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 import sdpo_envs
 
-ROOT = Path(__file__).parents[1]
+DOCS = Path(__file__).parent
+ROOT = DOCS.parent
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,16 @@ EXHIBITS = {
         ("go to drawer 1", "take spoon 1 from drawer 1", "clean spoon 1 with sinkbasin 1"),
         {"form": "bare", "prompt": "new", "turns": 3},
     ),
+    "sdpo/GymnasiumText-v0": Exhibit(
+        "FrozenLake-v1/0",
+        ("down", "right"),
+        {
+            "env_id": "FrozenLake-v1",
+            "settings": {"render_mode": "ansi", "is_slippery": False},
+            "actions": ["left", "down", "right", "up"],
+            "prompt": "new",
+        },
+    ),
     "sdpo/LiveCodeBench-v0": Exhibit("sdpo_f01", (CODE,)),
     "sdpo/MicroCode-v0": Exhibit("microcode/0/mixed/train/21", ("return x[:3],flip_in(x)",)),
     "sdpo/MicroHouse-v0": Exhibit(
@@ -53,6 +65,7 @@ EXHIBITS = {
         "microtool/0/mixed/train/0",
         ('Action: sprinkler\nAction Input: {"minutes": 30}\nAction: phone\nAction Input: {}',),
     ),
+    "sdpo/ReasoningGym-v0": Exhibit("chain_sum/0-63", ("<answer>14886</answer>",), {"family": "chain_sum"}),
     "sdpo/SciKnowEval-v0": Exhibit(
         "chemistry/train/28", ("<reasoning>\nThe acid gives away water.\n</reasoning>\n<answer>\nA\n</answer>",)
     ),
@@ -68,7 +81,7 @@ EXHIBITS = {
         {"split": "test", "form": "bare", "prompt": "new"},
     ),
 }
-"""What the gallery shows of each registered id."""
+"""What the gallery shows of each id that is registered."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -83,10 +96,25 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Name what lies outside of this folder, where a page links to it, as it does for those who read the checkout."""
+    return named(markdown, (DOCS / page.file.src_uri).parent)
+
+
 def at_home(text: str) -> str:
-    """Return a page of the project's root as one of this folder; what lies elsewhere is named, and not linked to."""
-    text = re.sub(r"\]\(docs/", "](", text)
-    return re.sub(r"\[([^\]]+)\]\((?!https?:|[\w/-]+\.md)[^)]+\)", r"`\1`", text)
+    """Return a page of the project's root as one of this folder."""
+    return named(re.sub(r"\]\((?!https?:|#)", "](../", text).replace("](../docs/", "]("), DOCS)
+
+
+def named(text: str, folder: Path) -> str:
+    """Return `text`, which lies in `folder`, with the names of files outside of the docs in place of links to them."""
+
+    def name(link: re.Match[str]) -> str:
+        label, target = link.groups()
+        inside = (folder / target).resolve().is_relative_to(DOCS)
+        return link[0] if inside else label if "`" in label else f"`{label}`"
+
+    return re.sub(r"\[([^\]]+)\]\((?!https?:|#)([^)]+)\)", name, text)
 
 
 def gallery() -> str:
@@ -99,7 +127,8 @@ def gallery() -> str:
 
 def shown(env_id: str, exhibit: Exhibit) -> str:
     """Return the section of one environment."""
-    page = f"environments/{env_id.removeprefix('sdpo/').partition('-v')[0].lower()}.md"
+    family = env_id.removeprefix("sdpo/").partition("-v")[0].lower()
+    page = f"environments/{family}.md" if (DOCS / "environments" / f"{family}.md").exists() else "your-environment.md"
     prompt, turns = played(env_id, exhibit, reveal=False)
     info = turns[-1][-1]
     told, revealed = (str(each["feedback"]) for each in (info, played(env_id, exhibit, reveal=True)[1][-1][-1]))

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from sdpo_envs.registry import ENVIRONMENTS
+from sdpo_envs.registry import ADAPTED, ENVIRONMENTS
 
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "environments"
@@ -90,10 +90,11 @@ def pages() -> ModuleType:
 
 
 def test_the_gallery_shows_every_environment(pages: ModuleType) -> None:
-    assert set(pages.EXHIBITS) == set(ENVIRONMENTS)
+    assert set(pages.EXHIBITS) == {*ENVIRONMENTS, *ADAPTED}
+    assert list(pages.EXHIBITS) == sorted(pages.EXHIBITS)
 
 
-@each_id
+@pytest.mark.parametrize("env_id", [*ENVIRONMENTS, *ADAPTED])
 def test_an_exhibit_fails_and_says_why(env_id: str, pages: ModuleType) -> None:
     assert "with the feedback" in pages.shown(env_id, pages.EXHIBITS[env_id])  # else it ends the program
 
@@ -110,7 +111,7 @@ def test_a_block_holds_the_fences_of_others(pages: ModuleType) -> None:
 
 def test_links_of_the_readme_are_those_of_the_site(pages: ModuleType) -> None:
     text = "[a](docs/sdpo.md) [b](examples/reinforce.py) [c](https://example.org) [d](docs/images/x.png)"
-    assert pages.at_home(text) == "[a](sdpo.md) `b` [c](https://example.org) `d`"
+    assert pages.at_home(text) == "[a](sdpo.md) `b` [c](https://example.org) [d](images/x.png)"
 
 
 def test_the_site_is_built_and_fetches_nothing(tmp_path: Path) -> None:
