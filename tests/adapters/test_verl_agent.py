@@ -43,6 +43,7 @@ with warnings.catch_warnings():  # see scripted.py
     from verl.experimental.agent_loop.agent_loop import DictConfigWrap, _agent_loop_registry
     from verl.experimental.reward_loop.reward_loop import RewardLoopManager
     from verl.experimental.reward_loop.reward_manager.registry import REWARD_MANAGER
+    from verl.trainer.ppo.core_algos import compute_grpo_outcome_advantage
     from verl.trainer.ppo.metric_utils import process_validation_metrics
     from verl.trainer.ppo.reward import get_custom_reward_fn, load_reward_manager
     from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ
@@ -223,6 +224,13 @@ def test_a_broken_attempt_counts_in_no_validation_metric() -> None:
     assert set(metrics["e"]) == {"reward", "score", "passed", "reveals_answer"}
     zeroes = process_validation_metrics(sources, uids, {"acc": [1.0]}, expected_acc_counts=expected)
     assert zeroes["e"]["acc"]["mean@2"] == 0.5
+
+
+def test_the_last_attempt_that_is_left_of_a_group_has_its_reward_for_advantage() -> None:
+    mask = torch.ones(3, 1)
+    groups = np.array(["whole", "whole", "alone"], dtype=object)
+    advantages, _ = compute_grpo_outcome_advantage(torch.tensor([[0.0], [1.0], [1.0]]), mask, groups)
+    assert advantages[:, 0].tolist() == pytest.approx([-(0.5**0.5), 0.5**0.5, 1.0], abs=1e-4)
 
 
 def gymnasium_info(name: str, action: str) -> dict[str, Any]:
