@@ -50,7 +50,6 @@ def main(steps: int = 20, output: str = "runs/trl-turns") -> list[float]:
         per_device_train_batch_size=64,
         num_generations=GROUP,
         max_completion_length=256,
-        max_tool_calling_iterations=12,
         learning_rate=1e-3,
         lr_scheduler_type="constant",
         use_cpu=True,

@@ -268,11 +268,12 @@ def test_an_environment_without_a_step_says_that_it_must_define_one() -> None:
         env.step("7")
 
 
-def test_an_environment_knows_no_oracle_no_guess_and_no_secrets_by_default() -> None:
+def test_an_environment_knows_no_oracle_no_guess_no_secrets_and_no_tools_by_default() -> None:
     env = JudgedEnv(TASKS, judge)
     assert env.oracle(TASKS[0]) is None
     assert env.guess(TASKS[0], np.random.default_rng(0), 1.0) is None
     assert env.secrets(TASKS[0]) == ()
+    assert env.tools() == ()
 
 
 def test_what_an_environment_expects_changes_nothing_by_default() -> None:

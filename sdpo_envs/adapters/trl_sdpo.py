@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import trl
 from trl.experimental.sdpo import SDPOConfig, SDPOTrainer
-from trl.experimental.sdpo.sdpo_trainer import SuccessfulRolloutTeacherContextBuilder
+from trl.experimental.sdpo.sdpo_trainer import SuccessfulRolloutTeacherContextBuilder, _extract_last_user_text
 
 from sdpo_envs.adapters.trl import Judged, Reward
 from sdpo_envs.core import Outcome
@@ -71,7 +71,8 @@ class LiveSDPOTrainer(SDPOTrainer):
         **more: As TRL takes it.
 
     Raises:
-        SettingError: TRL is of another release, there is not one `Reward`, or its groups are not those of `args`.
+        SettingError: TRL is of another release, `args` are no `LiveSDPOConfig`, there is not one `Reward`, or its
+            groups are not those of `args`.
     """
 
     def __init__(
@@ -83,6 +84,8 @@ class LiveSDPOTrainer(SDPOTrainer):
         **more: Any,
     ) -> None:
         _check_release(trl.__version__)
+        if not isinstance(args, LiveSDPOConfig):
+            raise SettingError(f"args is a {type(args).__name__}, which shows no feedback; give a LiveSDPOConfig.")
         funcs = [reward_funcs] if isinstance(reward_funcs, Reward) else list(reward_funcs)
         rewards = [each for each in funcs if isinstance(each, Reward)]
         if len(rewards) != 1:
@@ -155,8 +158,8 @@ class LiveContext(SuccessfulRolloutTeacherContextBuilder):
         heard = args.feedback_template.format(feedback_raw=feedback) if feedback else ""
         if isinstance(prompt, str):
             return self._build_reprompt_text(prompt, solution, heard)
-        *opening, last = prompt
-        return [*opening, {**last, "content": self._build_reprompt_text(last["content"], solution, heard)}]
+        written = self._build_reprompt_text(_extract_last_user_text(prompt), solution, heard)
+        return [*prompt[:-1], {"role": "user", "content": written}]
 
     def _measured(self, read: Sequence[tuple[str, str]], taught: Sequence[bool]) -> dict[str, float]:
         """Return TRL's metrics of the same names, over all processes."""

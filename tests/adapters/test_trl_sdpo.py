@@ -2,6 +2,8 @@
 
 import inspect
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -267,6 +269,9 @@ def test_mistakes_of_the_caller_name_the_remedy(tmp_path: Path, monkeypatch: pyt
         LiveSDPOTrainer(MICRO, [reward, reward], settings(tmp_path, 4))
     with pytest.raises(SettingError, match="0 of the reward functions are a Reward"):
         LiveSDPOTrainer(MICRO, [lambda **_: [0.0]], settings(tmp_path, 4))
+    plain: Any = SDPOConfig(str(tmp_path), **SAME)
+    with pytest.raises(SettingError, match="args is a SDPOConfig, which shows no feedback; give a LiveSDPOConfig"):
+        LiveSDPOTrainer(MICRO, reward, plain)
     with pytest.raises(SettingError, match="num_generations=2 is not the group_size=4"):
         LiveSDPOTrainer(MICRO, reward, settings(tmp_path, 4, num_generations=2))
     with pytest.raises(SettingError, match="num_generations_eval=2 is not the group_size=4"):
@@ -288,6 +293,48 @@ def test_processes_that_share_a_group_are_refused(tmp_path: Path) -> None:
     args.per_device_train_batch_size = 2  # as with two processes of two
     with pytest.raises(SettingError, match=r"samples 2 completions at once .* no whole groups of 4"):
         LiveSDPOTrainer(MICRO, Reward(addition.ADDITION, group_size=4), args)
+
+
+TWO = """
+import sys
+sys.path[:0] = {path!r}
+from pathlib import Path
+from test_trl_sdpo import MICRO, Kept, Reward, settings, told
+trainer = Kept(MICRO, Reward("sdpo/MicroTool-v0", group_size=4), settings(Path({folder!r}), 4, max_steps=1))
+trainer.train()
+assert trainer.accelerator.num_processes == 2
+expected = told(trainer)
+assert [read + action for _, read, action in expected] == trainer.heard, trainer.heard
+taught = trainer.accelerator.gather(trainer.batches[0]["self_distillation_mask"])
+assert len(taught) == 8
+assert trainer.state.log_history[0]["self_distillation/reprompt_sample_fraction"] == taught.mean().item()
+Path({folder!r}, str(trainer.accelerator.process_index)).write_text(trainer.batches[0]["rows"][0]["task_id"])
+"""
+
+
+def test_each_of_two_processes_judges_its_own_groups(tmp_path: Path) -> None:
+    script = tmp_path / "two.py"
+    script.write_text(
+        TWO.format(path=[str(Path(__file__).parent), str(Path(addition.__file__).parent)], folder=str(tmp_path))
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    here = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=here, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / "0").read_text() != (tmp_path / "1").read_text()
+
+
+def test_an_evaluation_judges_its_groups_too(tmp_path: Path) -> None:
+    reward = Reward("sdpo/MicroTool-v0", group_size=4)
+    rows = reward.dataset()
+    args = settings(tmp_path, 4, per_device_eval_batch_size=8)
+    trainer = Kept(MICRO, reward, args, rows, eval_dataset=rows.select(range(3)))
+    told_of = trainer.evaluate()
+    assert [len(batch["rows"]) for batch in trainer.batches] == [8, 4], "the last batch is smaller"
+    assert [read + action for _, read, action in told(trainer)] == trainer.heard
+    earned = [each.reward for batch in trainer.batches for each in batch["judged"]]
+    means = (sum(earned[:8]) / 8, sum(earned[8:]) / 4)
+    assert told_of["eval_self_distillation/reward_mean"] == pytest.approx(sum(means) / 2)
 
 
 def test_of_trl_there_is_what_this_takes_over() -> None:
