@@ -14,6 +14,8 @@ from sdpo_envs.adapters import reasoning_process
 from sdpo_envs.adapters.reasoning_gym import LEFT_OUT
 
 PAGE = (Path(__file__).parents[1] / "docs" / "your-environment.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"^```console\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+DONE = list(zip(COMMANDS, ["12 passed", "Different: 0."], strict=True))
 
 
 def test_the_lines_print_what_stands_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,12 +23,12 @@ def test_the_lines_print_what_stands_there(monkeypatch: pytest.MonkeyPatch) -> N
     assert not what_differs(PAGE)
 
 
-def test_the_commands_lead_to_a_package_that_passes(tmp_path: Path) -> None:
-    ((commands),) = re.findall(r"^```console\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+@pytest.mark.parametrize(("commands", "says"), DONE, ids=["new", "train"])
+def test_the_commands_do_what_the_page_says(commands: str, says: str, tmp_path: Path) -> None:
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(["bash", "-ec", commands], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "12 passed" in done.stdout
+    assert says in done.stdout
 
 
 def test_its_numbers_are_those_of_the_code() -> None:

@@ -18,10 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reasoning_gym.factory import DATASETS
 from reasoning_gym.utils import SYSTEM_PROMPTS, extract_answer
+from test_evaluated import FORMULAS, LISTS
 
 from sdpo_envs import Feedback, GroupEnv, JudgeError, MissingExtra, Outcome, SettingError, record, replay
 from sdpo_envs.adapters import reasoning_process
-from sdpo_envs.adapters.evaluated import evaluated_as, may_be_scored
 from sdpo_envs.adapters.reasoning_gym import LEFT_OUT, LONGEST, ReasoningGym, extracted
 from sdpo_envs.adapters.reasoning_process import FATAL, UNREADABLE, ReasoningProcess, Score, shared_process
 from sdpo_envs.check import HOSTILE_ACTIONS, LAWS, examine
@@ -226,45 +226,6 @@ def test_the_form_is_asked_for_in_the_words_of_reasoning_gym() -> None:
 
 # Answers that mean no good
 
-FORMULAS = {
-    *("simple_integration", "intermediate_integration", "polynomial_multiplication", "puzzle24", "countdown"),
-}
-LISTS = {"binary_matrix", "n_queens", "spiral_matrix", "string_insertion"}
-
-
-def test_the_families_that_evaluate_answers_are_those_that_were_looked_at() -> None:
-    found = {family: evaluated_as(DATASETS[family][0].score_answer) for family in DATASETS}
-    assert {family for family, kind in found.items() if kind == "formula"} == FORMULAS
-    assert {family for family, kind in found.items() if kind == "list"} == LISTS - {"number_sorting"} | {
-        "number_sorting"
-    }
-
-
-def test_nothing_else_in_the_library_evaluates_what_it_is_given() -> None:
-    """An evaluation somewhere else, in a function that a score calls, would not be seen by looking at the score."""
-    root = Path(reasoning_gym.__file__).parent
-    calls = re.compile(r"(?<!def )\b(eval|exec|parse_expr|sympify|parse_latex)\(")
-    found = {str(path.relative_to(root)): len(calls.findall(path.read_text())) for path in root.rglob("*.py")}
-    assert {name: count for name, count in found.items() if count} == {
-        "algebra/intermediate_integration.py": 2,
-        "algebra/polynomial_multiplication.py": 2,
-        "algebra/simple_integration.py": 2,
-        "algorithmic/binary_matrix.py": 1,
-        "algorithmic/number_sorting.py": 1,  # of the right answer
-        "algorithmic/spiral_matrix.py": 1,
-        "algorithmic/string_insertion.py": 1,
-        "arithmetic/basic_arithmetic.py": 1,  # of the question
-        "arithmetic/bitwise_arithmetic.py": 2,  # of the question
-        "arithmetic/gsm_symbolic/generators_00_49.py": 1,  # of the question
-        "arithmetic/gsm_symbolic/generators_50_99.py": 1,  # of the question
-        "code/codeio.py": 1,  # of the question
-        "games/countdown.py": 1,
-        "games/n_queens.py": 1,
-        "games/puzzle24.py": 1,
-        "logic/propositional_logic.py": 5,  # its own, which reads letters
-    }
-
-
 ATTACKS = [
     "__import__('pathlib').Path({path!r}).touch()",
     "[__import__('pathlib').Path({path!r}).touch()]",
@@ -301,21 +262,6 @@ def test_the_attacks_work_where_nothing_is_in_their_way(tmp_path: Path) -> None:
     path = tmp_path / "touched"
     dataset.score_answer(ATTACKS[0].format(path=str(path)), dataset[0])
     assert path.exists()
-
-
-@pytest.mark.parametrize("name", ["oracle_answer", "[oracle_answer]", "entry", "self", "answer", "print", "re"])
-def test_an_answer_cannot_name_the_right_one(name: str) -> None:
-    score = DATASETS["string_insertion"][0].score_answer
-    assert not may_be_scored(name, score) or name in ("re",)
-    assert may_be_scored("DACEDDCDCEBE", score)
-    assert may_be_scored("['D', 'A']", score)
-    assert may_be_scored("9 1 6 9", score)
-
-
-@given(st.text(max_size=60))
-def test_whatever_is_written_is_read_without_an_exception(answer: str) -> None:
-    for family in ("spiral_matrix", "countdown", "chain_sum"):
-        assert may_be_scored(answer, DATASETS[family][0].score_answer) in (True, False)
 
 
 @pytest.fixture
