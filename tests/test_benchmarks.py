@@ -1,5 +1,6 @@
 """The benchmark of the judges: its work is what it says, its figures are paired, its processes are counted."""
 
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -139,3 +140,20 @@ def test_distillation_is_the_same_whoever_computes_it(path: str, monkeypatch: py
     assert ours == pytest.approx(theirs, rel=1e-4)
     assert ours > 1e-3
     assert (our_gradient - their_gradient).norm() < 1e-4 * their_gradient.norm()
+
+
+def test_what_a_cluster_is_measured_by_is_checked_and_its_paper_is_arithmetic(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    import cluster
+
+    rival = cluster.Rival("fake", 2, lambda submission: True, list(submissions())[:2])
+    rival.rehearse(0.01)
+    rival.measure()
+    assert rival.rounds[0].rate > 0
+    with pytest.raises(SystemExit, match="1 wrong verdicts"):
+        cluster.Rival("liar", 1, lambda submission: False, list(submissions())[:1]).rehearse(0.01)
+    rival.rounds = [cluster.Measured(rate=1, here_ms=2.0, below_ms=98.0)]
+    cluster.print_extrapolated(rival, price=0.04)
+    told = re.findall(r" {2,}([\d.]+)", capsys.readouterr().out)
+    assert told == ["10204", "500", "49", "20.4", "33.3", "27.8", "1.11"]
