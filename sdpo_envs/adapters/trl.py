@@ -64,7 +64,7 @@ class Reward:
         judged: What was said of each completion of the last batch.
 
     Raises:
-        SettingError: there is no such environment, or it gives no feedback.
+        SettingError: the environment gives no feedback, or a number is not offered.
     """
 
     def __init__(

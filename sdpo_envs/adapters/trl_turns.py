@@ -42,7 +42,7 @@ class Episodes:
         **settings: Keywords for it. Observations that hold only what is new, ``prompt="new"``, suit a conversation.
 
     Raises:
-        SettingError: there is no such environment, or it gives no feedback.
+        SettingError: the environment gives no feedback.
     """
 
     def __init__(self, env_id: str, *, asks: str | None = None, **settings: Any) -> None:
