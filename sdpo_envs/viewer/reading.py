@@ -174,12 +174,12 @@ def _matched(
     places: dict[tuple[str, int, tuple[str, ...]], list[int]] = defaultdict(list)
     for number, (row, slot) in enumerate(zip(attempts, slots, strict=True)):
         if row.phase == "train":
-            places[row.task, slot, row.actions].append(number)
+            places[row.task, slot, _written(row.actions)].append(number)
     turns: dict[int, tuple[Turn, ...]] = {}
     lost = 0
     for record in found:
         told_turns = [Record(record.where, _object(record, each)) for each in record.get("turns", list)]
-        actions = tuple(each.get("action", str) for each in told_turns)
+        actions = _written([each.get("action", str) for each in told_turns])
         since = record.get("generations", int)
         here = places[record.get("task", str), record.get("attempt", int), actions]
         later = [each for each in here if attempts[each].generations >= since and each not in turns]
@@ -188,6 +188,12 @@ def _matched(
         else:
             lost += 1
     return turns, lost
+
+
+def _written(actions: Sequence[str]) -> tuple[str, ...]:
+    """Leave out empty actions at the end: an environment hears them where a conversation had no room left to write."""
+    last = max((place for place, action in enumerate(actions, start=1) if action), default=0)
+    return tuple(actions[:last])
 
 
 def _turn(record: Record) -> Turn:

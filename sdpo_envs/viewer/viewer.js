@@ -276,7 +276,10 @@
     if (event.key === "/" && !(event.target instanceof HTMLInputElement)) {
       form.elements.text.focus();
       event.preventDefault();
-    } else if (event.key === "Escape") at("list").focus();
+    } else if (event.key === "Escape") { // which would clear a search
+      at("list").focus();
+      event.preventDefault();
+    }
   });
   fill();
   restore();

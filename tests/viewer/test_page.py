@@ -173,6 +173,9 @@ def test_it_can_be_used_by_keys_alone(opened: Open, page_file: Path) -> None:
     page.wait_for_timeout(250)
     assert listed(page) == [1, 4, 5]
     page.keyboard.press("Escape")
+    page.wait_for_timeout(250)
+    assert page.input_value("[name=text]") == "min("
+    assert listed(page) == [1, 4, 5]
     for key, chosen in (("ArrowDown", 4), ("j", 5), ("j", 5), ("Home", 1), ("End", 5), ("k", 4), ("ArrowUp", 1)):
         page.keyboard.press(key)
         assert page.get_attribute("#list", "aria-activedescendant") == f"o{chosen}", key

@@ -29,6 +29,14 @@ def test_attempts_have_their_slots_and_tokens_their_attempt(run: Path) -> None:
     assert (turn.saw, turn.reads) == ("the question", "the question, and why")
 
 
+def test_what_an_environment_heard_when_there_was_no_room_to_write_is_no_turn(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", [row(False, task="t", actions=["go", "", "stop", "", ""])])
+    told = scored("t", 0, "go", ["go"])
+    told["turns"] += scored("t", 0, "", [])["turns"] + scored("t", 0, "stop", ["st", "op"])["turns"]
+    write_tokens(run, told)
+    assert [turn.tokens for turn in read(run).turns[0]] == [("go",), (), ("st", "op")]
+
+
 def test_prompts_come_from_the_environment_and_hold_no_answer(run: Path) -> None:
     found = read(run)
     env = gymnasium.make("sdpo/MicroCode-v0")
