@@ -95,30 +95,24 @@ def evaluate(
         ActionError: `generate` returned another number of texts, or something that is no text.
         InfrastructureError: `generate` could not write. What was recorded until then stays.
     """
-    chosen = SUITES[choose("suite", suite, SUITES)] if isinstance(suite, str) else suite
-    names = [name_of(env_id, settings) for env_id, settings in chosen]
-    if not names or len(set(names)) < len(names):
-        raise SettingError(f"A suite is one environment or more, each once, not {names}.")
+    chosen, names = _named(suite)
     choose("history", history, ("observation", "conversation"))
     natural("attempts", attempts)
     most = None if tasks is None else natural("tasks", tasks)
     groups = max(1, natural("slots", slots) // attempts)
     facts = {"suite": names, "attempts": attempts, "seed": seed, **(told or {})}
-    if resume and run is None:
-        raise SettingError("resume=True needs run=, the folder to go on with.")
     recording = None if run is None else Recording(run, told=facts, resume=resume)
-    before = _recorded(recording.folder) if recording is not None and resume else {}
+    before = _recorded(recording) if resume else {}
     passed = []
     for number, (env_id, settings) in enumerate(chosen):
         envs: Any = gymnasium.make_vec(env_id, num_envs=groups * attempts, group_size=attempts, **settings)
         try:
             played = envs if recording is None else record(envs, recording, phase=names[number])
-            task_ids = envs.task_ids[:most]
-            seeds = np.random.SeedSequence([seed, number]).generate_state(len(task_ids)).tolist()
             known = {task: row for (name, task), row in before.items() if name == names[number]}
-            left = [each for each in zip(task_ids, seeds, strict=True) if len(known.get(each[0], ())) < attempts]
+            tasks = _seeded(envs.task_ids[:most], [seed, number])
+            left = [(task, own) for task, own in tasks if len(known.get(task, ())) < attempts]
             known |= _play(generate, played, left, history == "conversation")
-            passed.append(np.array([known[task][:attempts] for task in task_ids]))
+            passed.append(np.array([known[task][:attempts] for task, _ in tasks]))
         finally:
             envs.close()
     how = how or Bootstrap()
@@ -131,10 +125,26 @@ def name_of(env_id: str, settings: Mapping[str, Any]) -> str:
     return " ".join([env_id, *(f"{name}={value}" for name, value in settings.items())])
 
 
-def _recorded(folder: Path) -> dict[tuple[str, str], list[float]]:
+def _named(suite: str | Suite) -> tuple[Suite, list[str]]:
+    chosen = SUITES[choose("suite", suite, SUITES)] if isinstance(suite, str) else suite
+    names = [name_of(env_id, settings) for env_id, settings in chosen]
+    if not names or len(set(names)) < len(names):
+        raise SettingError(f"A suite is one environment or more, each once, not {names}.")
+    return chosen, names
+
+
+def _seeded(task_ids: Sequence[str], entropy: list[int]) -> list[tuple[str, int]]:
+    """Return each task with its seed."""
+    seeds = np.random.SeedSequence(entropy).generate_state(len(task_ids)).tolist()
+    return list(zip(task_ids, seeds, strict=True))
+
+
+def _recorded(recording: Recording | None) -> dict[tuple[str, str], list[float]]:
     """Return, by phase and task, 1.0, 0.0 or NaN for each attempt that stands in a recording."""
+    if recording is None:
+        raise SettingError("resume=True needs run=, the folder to go on with.")
     found: dict[tuple[str, str], list[float]] = {}
-    for row in rows(folder):
+    for row in rows(recording.folder):
         found.setdefault((row.phase, row.task), []).append(np.nan if row.broken else float(row.passed))
     return found
 
