@@ -1,6 +1,6 @@
 """Plays a suite of environments with any policy at all, and keeps the score."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,8 +89,7 @@ def evaluate(
         how: Intervals are drawn; None for 95 % of 2000 draws.
 
     Raises:
-        SettingError: there is no such suite, a number is below 1, an environment stands in it twice, or what is to be
-            resumed is another evaluation, or nothing.
+        SettingError: no such suite, a number below 1, an environment twice, or nothing or another to resume.
         FileExistsError: `run` holds a recording, and `resume` is False.
         ActionError: `generate` returned another number of texts, or something that is no text.
         InfrastructureError: `generate` could not write. What was recorded until then stays.
@@ -109,20 +108,22 @@ def evaluate(
         try:
             played = envs if recording is None else record(envs, recording, phase=names[number])
             known = {task: row for (name, task), row in before.items() if name == names[number]}
-            tasks = _seeded(envs.task_ids[:most], [seed, number])
-            left = [(task, own) for task, own in tasks if len(known.get(task, ())) < attempts]
-            known |= _play(generate, played, left, history == "conversation")
-            passed.append(np.array([known[task][:attempts] for task, _ in tasks]))
+            task_ids = envs.task_ids[:most]
+            known |= _play(generate, played, _left(task_ids, [seed, number], known), history == "conversation")
+            passed.append(np.array([known[task] for task in task_ids]))
         finally:
             envs.close()
-    how = how or Bootstrap()
-    each = tuple(score(name, [stratum], how) for name, stratum in zip(names, passed, strict=True))
-    return Scores(each, score("all", passed, how))
+    return _scores(names, passed, how or Bootstrap())
 
 
 def name_of(env_id: str, settings: Mapping[str, Any]) -> str:
     """Return what an environment with its settings is called, such as ``sdpo/ToolUse-v0 split=test``."""
     return " ".join([env_id, *(f"{name}={value}" for name, value in settings.items())])
+
+
+def _scores(names: Sequence[str], passed: Sequence[Floats], how: Bootstrap) -> Scores:
+    each = tuple(score(name, [stratum], how) for name, stratum in zip(names, passed, strict=True))
+    return Scores(each, score("all", passed, how))
 
 
 def _named(suite: str | Suite) -> tuple[Suite, list[str]]:
@@ -133,10 +134,10 @@ def _named(suite: str | Suite) -> tuple[Suite, list[str]]:
     return chosen, names
 
 
-def _seeded(task_ids: Sequence[str], entropy: list[int]) -> list[tuple[str, int]]:
-    """Return each task with its seed."""
+def _left(task_ids: Sequence[str], entropy: list[int], known: Collection[str]) -> list[tuple[str, int]]:
+    """Return each task that is not known yet, with its seed, which does not depend on what is known."""
     seeds = np.random.SeedSequence(entropy).generate_state(len(task_ids)).tolist()
-    return list(zip(task_ids, seeds, strict=True))
+    return [(task, seed) for task, seed in zip(task_ids, seeds, strict=True) if task not in known]
 
 
 def _recorded(recording: Recording | None) -> dict[tuple[str, str], list[float]]:
