@@ -1,12 +1,15 @@
 """Runs to look at: a small one of each kind of attempt, and a hostile one."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from recorded import row, write_run
 
 ENV = "sdpo/MicroCode-v0"
+Open = Callable[..., Any]
+"""Opens a file in a browser, at a fragment of it."""
 SECOND = "microcode/0/mixed/train/1"
 MARKER = "pwned"
 EVIL = (
