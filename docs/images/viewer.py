@@ -40,7 +40,7 @@ def main() -> None:
         )
         take(browser, save(dark), f"gap=on&turns=on&attempt={telling(dark)}", "dark", "viewer-dark.png")
         (folder / "cards.html").write_text(cards(light), encoding="utf-8")
-        take(browser, folder / "cards.html", "", "light", "notebook.png", height=560)
+        take(browser, folder / "cards.html", "", "light", "notebook.png", height=720)
         browser.close()
     shutil.rmtree(folder)
 
