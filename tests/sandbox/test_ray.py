@@ -561,6 +561,7 @@ def test_a_cluster_that_does_not_answer_is_told_and_the_nodes_that_are_known_are
     shared.run(ECHO)
     (keeper,) = [each.process.pid for each in cluster.head_node.all_processes["gcs_server"]]
     sandbox = RaySandbox(resource="pair")
+    guard = subprocess.Popen(["sh", "-c", f"sleep 8; kill -CONT {keeper}"])  # whatever waits for it in here
     with monkeypatch.context() as impatient:
         impatient.setattr(station, "_ANSWER_SECONDS", 0.5)
         impatient.setattr(nodes, "_LOOK_SECONDS", 0.0)
@@ -571,6 +572,8 @@ def test_a_cluster_that_does_not_answer_is_told_and_the_nodes_that_are_known_are
             assert outputs(shared.run(ECHO)) == ANSWERS
         finally:
             os.kill(keeper, signal.SIGCONT)
+            guard.terminate()
+            guard.wait()
     assert outputs(sandbox.run(ECHO)) == ANSWERS
 
 
