@@ -120,7 +120,7 @@ class Episode:
         except InfrastructureError as error:
             return self._broken(error)
         self._running = not (terminated or truncated)
-        self.judged = Judged(self.judged.reward + float(reward), info["verdict"], info["feedback"])
+        self.judged = Judged(float(reward), info["verdict"], info["feedback"])
         return observation if self._running else f"{observation}\n\n{_OVER}".lstrip()
 
     def _broken(self, error: InfrastructureError) -> str:
