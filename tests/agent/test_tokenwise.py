@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerFast
 
 from sdpo_agent import (
     GRPO,
+    PRESETS,
     SDPO,
     Group,
     Policy,
@@ -21,13 +22,15 @@ from sdpo_agent import (
     SDPOSettings,
     TrainSettings,
     collect,
+    make_algorithm,
     train,
 )
 from sdpo_agent.learn import Algorithm, LearnSettings, learn, make_optimizer
 from sdpo_agent.processes import Processes
 from sdpo_agent.sdar import SDAR, SDARSettings
 from sdpo_agent.small import byte_tokenizer
-from sdpo_agent.tokenwise import spelled, token_rows
+from sdpo_agent.teacher import Teacher
+from sdpo_agent.tokenwise import spelled, teacher_of, token_rows
 from sdpo_envs import GroupEnv, SettingError, record
 
 SEEDS = [3, 4]
@@ -162,6 +165,17 @@ def test_an_algorithm_without_a_teacher_says_so_before_anything_is_played(policy
     with pytest.raises(SettingError, match=r"GRPO has no self-teacher.*token_rows at 0"):
         train(policy, GRPO(), GroupEnv(SayEven, 4, 2), settings(token_rows=1), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_but_those_of_rewards_alone_has_a_teacher_to_ask(policy: Policy, name: str) -> None:
+    algorithm = make_algorithm(policy, PRESETS[name].settings)
+    if isinstance(algorithm, GRPO):
+        with pytest.raises(SettingError, match="no self-teacher"):
+            token_rows(policy, algorithm, [], 1, temperature=1.0, seed=[0])
+    else:
+        assert isinstance(teacher_of(algorithm), Teacher)
+        assert len(token_rows(policy, algorithm, played(policy), 1, temperature=1.0, seed=[0])) <= 1
 
 
 def test_a_run_writes_them_and_learns_the_same(policy: Policy, tmp_path: Path) -> None:
