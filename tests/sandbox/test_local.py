@@ -360,3 +360,10 @@ def test_a_silent_worker_is_replaced(fresh: LocalSandbox, monkeypatch: pytest.Mo
     os.kill(max(started), signal.SIGSTOP)
     assert fresh.run(Program({"main.py": "print(1)"}, ("python", "main.py"), seconds=1))[0].stdout == "1\n"
     assert eventually(lambda: not started & processes_below(os.getpid()))
+
+
+def test_a_wall_by_name_has_as_many_workers_as_are_asked_for(sandbox: LocalSandbox) -> None:
+    assert open_sandbox("local", workers=3).workers == 3
+    assert open_sandbox(sandbox) is sandbox
+    with pytest.raises(SettingError, match="has its own"):
+        open_sandbox(sandbox, workers=3)
