@@ -29,6 +29,7 @@ Log = Callable[[str, Metrics], None]
 PROJECT = "sdpo"
 """What runs are gathered under; W&B takes WANDB_PROJECT instead, where it is set."""
 _FILE = "trackers.json"
+"""What trackers call the run, and which of them know it."""
 
 
 def require_trackers(names: Sequence[Tracker]) -> None:
@@ -57,7 +58,7 @@ def tracking(names: Sequence[Tracker], run: Run, state: State) -> Iterator[Log]:
     if not run.owner or not names:
         yield lambda kind, row: None
         return
-    known = _known(run.folder)
+    (known,) = run.read(_FILE) or [{"id": uuid.uuid4().hex[:8], "begun": []}]
     with ExitStack() as stack:
         trackers = {name: _made(name, run.folder, known, len(state.metrics)) for name in dict.fromkeys(names)}
         for name, tracker in trackers.items():
@@ -66,17 +67,8 @@ def tracking(names: Sequence[Tracker], run: Run, state: State) -> Iterator[Log]:
             if name not in known["begun"]:
                 _catch_up(tracker, run.folder, state)
         begun = [*dict.fromkeys([*known["begun"], *trackers])]
-        (run.folder / _FILE).write_text(json.dumps({**known, "begun": begun}) + "\n", encoding="utf-8")
+        run.rewrite(_FILE, [{**known, "begun": begun}])
         yield lambda kind, row: _log(trackers.values(), kind, row)
-
-
-def _known(folder: Path) -> dict[str, Any]:
-    """Return what trackers call the run, and which of them know it."""
-    path = folder / _FILE
-    if path.exists():
-        known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return known
-    return {"id": uuid.uuid4().hex[:8], "begun": []}
 
 
 def _made(name: Tracker, folder: Path, known: Mapping[str, Any], steps: int) -> GeneralTracker:

@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -135,7 +135,7 @@ def _found(judge: Judge, task: Task, action: str) -> tuple[Outcome | None, str]:
 
 def _actions(env: JudgedEnv, task: Task, rng: np.random.Generator) -> Iterator[tuple[str, str]]:
     right = env.oracle(task)
-    guesses: Sequence[str | None] = [env.guess(task, rng) for _ in range(_GUESSES)]
+    guesses = (env.guess(task, rng) for _ in range(_GUESSES))
     wrong = next((guess for guess in guesses if guess is not None and not env.judge(task, guess).passed), None)
     if right is None or wrong is None:
         raise SettingError(f"{type(env).__name__} must know an oracle(task), and guess(task, rng), to compare judges.")

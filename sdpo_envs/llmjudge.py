@@ -6,9 +6,12 @@ about the policy.
 """
 
 import functools
+import json
 import os
 import re
 import threading
+import time
+import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -38,6 +41,8 @@ _NO_KEY = "none"
 """Sent where there is no key, as an empty one would be looked up elsewhere."""
 _UNPROCESSABLE = (400, 404, 422, 501)
 """What servers answer to a field that they do not know."""
+_OURS = ("model", "messages", "temperature", "seed", "max_tokens", "response_format", "stream")
+"""Fields of a request that `extra` must leave alone."""
 
 
 def told_answer(task: Task) -> str:
@@ -57,14 +62,14 @@ class LLMJudge:
 
     The same task and action get an equal verdict as long as they are remembered: by this judge, and in `cache` by all.
     An action without visible text is malformed, and so is one that is too long; neither is asked about. The key of the
-    server is read from the environment when the judge is made or unpickled, and stands nowhere else.
+    server is read from the environment when the judge is made, unpickled or forked, and stands nowhere else.
 
     Copies of an environment share its judge. Threads may use it at once, and a `GroupEnv` does.
 
     Attributes:
         model: Its name on the server.
         url: Where the server is, with its ``/v1``.
-        requests: How many requests were answered, by this judge since it was made or unpickled.
+        requests: How many requests were answered, by this judge since it was made, unpickled or forked.
         prompt_tokens: Read by the model in all of them, as far as the server tells.
         answer_tokens: Written by it.
 
@@ -79,13 +84,14 @@ class LLMJudge:
         votes: How many judgements, an odd number; the outcome of most of them counts. They differ in their seeds, so
             they need a temperature.
         temperature: Of the sampling; None leaves it to the server.
-        seed: Of the sampling, if the server heeds it.
+        seed: Of the sampling, if the server heeds it; None where it takes none, which leaves one vote.
         max_tokens: The longest answer; None leaves it to the server.
         longest: Most characters of a submission.
-        seconds: The longest silence of the server before a request is given up, and tried again.
-        retries: How often a request is tried again if the connection fails, the server is silent for too long, or it
-            answers 408, 409, 429 or 5xx: after half a second, then after twice as long each time, up to 8 seconds, or
-            when the server says.
+        seconds: How long the server may be silent, and then how long its answer may take to come, before a request is
+            given up, and tried again.
+        retries: How often a request is tried again if the connection fails, the server takes too long, or it answers
+            408, 409, 429 or 5xx: after half a second, then after twice as long each time, up to 8 seconds, or when the
+            server says.
         tries: How often the model is asked until its answer is valid.
         structured: Whether to ask the server to hold the model to the form of an answer. One that refuses to is asked
             without; one that breaks on it should not be asked.
@@ -94,7 +100,8 @@ class LLMJudge:
 
     Raises:
         MissingExtra: the module openai is not installed.
-        SettingError: a number is out of range, `url` is not one, or it holds a password or a query.
+        SettingError: a number is out of range; `url` is not one, or it holds a password or a query; `extra` is not
+            JSON, or names a field that has a keyword of its own; or the key is none that can be sent.
     """
 
     waits = True
@@ -110,7 +117,7 @@ class LLMJudge:
         cache: str | Path | None = None,
         votes: int = 1,
         temperature: float | None = 0.0,
-        seed: int = 0,
+        seed: int | None = 0,
         max_tokens: int | None = 1024,
         longest: int = LONGEST,
         seconds: float = 120.0,
@@ -120,7 +127,7 @@ class LLMJudge:
         extra: Mapping[str, object] | None = None,
         key_from: str = "OPENAI_API_KEY",
     ) -> None:
-        for name, value in (("retries", retries), ("seed", seed), ("temperature", temperature or 0)):
+        for name, value in (("retries", retries), ("seed", seed or 0), ("temperature", temperature or 0)):
             within(name, value, 0)
         for name, value in (
             ("votes", votes),
@@ -129,9 +136,12 @@ class LLMJudge:
             ("max_tokens", 1 if max_tokens is None else max_tokens),
         ):
             within(name, value, 1)
-        within("seconds", seconds, 1e-3)
-        if votes % 2 == 0 or (votes > 1 and temperature == 0):
-            raise SettingError(f"votes={votes} must be odd, and more than one need a temperature, not {temperature}.")
+        within("seconds", seconds, 1e-3, 86_400)
+        if votes % 2 == 0 or (votes > 1 and (temperature == 0 or seed is None)):
+            raise SettingError(
+                f"votes={votes} must be odd, and more than one need a seed and a temperature, not {seed} and "
+                f"{temperature}."
+            )
         if not re.fullmatch(r"https?://[^/@?#\s]+(/[^@?#\s]*)?", url):
             raise SettingError(
                 "url must be the address of a server, such as 'http://localhost:8000/v1', without a password or a "
@@ -142,7 +152,12 @@ class LLMJudge:
         self._votes, self._seed, self._longest, self._tries = votes, seed, longest, tries
         self._seconds, self._retries, self._key_from = seconds, retries, key_from
         self._structured = structured
-        asked = {"model": model, "temperature": temperature, "max_tokens": max_tokens, "extra_body": dict(extra or {})}
+        asked = {
+            "model": model,
+            "temperature": temperature,
+            "max_tokens": max_tokens,
+            "extra_body": _plain(extra or {}),
+        }
         self._request = {name: value for name, value in asked.items() if value is not None}
         self._connect()
 
@@ -153,6 +168,8 @@ class LLMJudge:
             JudgeError: the server fails, or the model gives no valid answer.
             SettingError: the task's answer is no text, and there is no `reference`.
         """
+        if self._process != os.getpid():  # a fork shares the sockets, and would read the answers to others
+            self._connect()
         reference = self._reference(task)
         if fault := self._unread(action):
             return Verdict(Outcome.MALFORMED, 0.0, (fault,))
@@ -169,7 +186,7 @@ class LLMJudge:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave behind what belongs to this process: the connection with its key, what is remembered, the counts."""
-        ours = ("_client", "_openai", "_answers", "_lock", "requests", "prompt_tokens", "answer_tokens")
+        ours = ("_client", "_openai", "_process", "_answers", "_lock", "requests", "prompt_tokens", "answer_tokens")
         return {name: value for name, value in vars(self).items() if name not in ours}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -179,14 +196,18 @@ class LLMJudge:
 
     def _connect(self) -> None:
         self.requests = self.prompt_tokens = self.answer_tokens = 0
-        self._lock = threading.Lock()
+        self._lock, self._process = threading.Lock(), os.getpid()
         self._answers = VerdictCache(self._cache, functools.partial(read_opinion, rubric=self.rubric))
         self._openai = require("openai", "server")
+        key, read = _key(self._key_from), functools.partial(_read, self._seconds)
+        connections = self._openai.DefaultHttpxClient(event_hooks={"response": [read]})
+        weakref.finalize(self, connections.close)
         self._client = self._openai.OpenAI(
             base_url=self.url,
-            api_key=os.environ.get(self._key_from) or _NO_KEY,
+            api_key=key,
             timeout=self._openai.Timeout(self._seconds, connect=min(self._seconds, _CONNECT_SECONDS)),
             max_retries=self._retries,
+            http_client=connections,
         )
 
     def _unread(self, action: str) -> Finding | None:
@@ -196,12 +217,10 @@ class LLMJudge:
         return None if action.strip() else Finding("The answer is empty.")
 
     def _opinion(self, task: Task, reference: str, action: str, secrets: Sequence[str], vote: int) -> Opinion:
-        request = {**self._request, "seed": self._seed + vote}
-        asked = messages(self.rubric, task, reference, action)
-        again = functools.partial(messages, self.rubric, task, reference, action)
-        return self._answers.get(
-            content_key(request, asked, schema(self.rubric)), lambda: self._answer(request, again, secrets)
-        )
+        request = self._request if self._seed is None else {**self._request, "seed": self._seed + vote}
+        ask = functools.partial(messages, self.rubric, task, reference, action)
+        key = content_key(request, ask(), schema(self.rubric))
+        return self._answers.get(key, lambda: self._answer(request, ask, secrets))
 
     def _most(self, opinions: Sequence[Opinion]) -> Opinion:
         """Return the first opinion with the outcome that most of them have."""
@@ -242,7 +261,9 @@ class LLMJudge:
             self._structured = False
             return completion
         except (self._openai.OpenAIError, ValueError, RecursionError) as error:
-            raise JudgeError(f"The judge {self.model!r} at {self.url}: {self._explain(error, secrets)}") from error
+            explained = self._explain(error, secrets)
+        # Without its cause: a traceback would tell what a server repeats of the request, the answer in it.
+        raise JudgeError(f"The judge {self.model!r} at {self.url}: {explained}")
 
     def _send(self, request: Mapping[str, object]) -> Any:
         completion = self._client.chat.completions.create(**request)
@@ -299,3 +320,32 @@ class LLMJudge:
         if (key != _NO_KEY and key in words) or "BEGIN REFERENCE" in words or gives_away(words, secrets, ""):
             return "(its words repeat what must not be told)."
         return excerpt(" ".join(words.split()))
+
+
+def _plain(extra: Mapping[str, object]) -> dict[str, object]:
+    """Return more fields of a request if they are JSON, and none of them is ours."""
+    if taken := [name for name in _OURS if name in extra]:
+        raise SettingError(f"extra={extra!r} must not hold {taken}, which the judge sets itself.")
+    try:
+        return dict(json.loads(json.dumps(extra)))
+    except (TypeError, ValueError) as error:
+        raise SettingError(f"extra={extra!r} must be fields that JSON knows: {error}.") from error
+
+
+def _key(variable: str) -> str:
+    """Return the key that an environment variable holds, as far as it can be sent: an error would quote another."""
+    key = os.environ.get(variable, "").strip() or _NO_KEY
+    if not (key.isascii() and key.isprintable()):
+        raise SettingError(f"The key in {variable} has characters that cannot be sent; it must be printable ASCII.")
+    return key
+
+
+def _read(seconds: float, response: Any) -> None:
+    """Read an answer to its end, unless it comes too slowly, a piece after the other."""
+    httpx, until, pieces = require("httpx", "server"), time.monotonic() + seconds, []
+    for piece in response.stream:
+        pieces.append(piece)
+        if time.monotonic() > until:
+            raise httpx.ReadTimeout("The answer came too slowly.", request=response.request)
+    response.stream.close()
+    response.stream = httpx.ByteStream(b"".join(pieces))

@@ -9,6 +9,7 @@ Instructions stand before and after. Task and reference are quoted in the same w
 import hashlib
 import json
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -55,7 +56,9 @@ _AGAIN = "An earlier answer of yours could not be used, because {complaint}."
 _MOST = 5
 _RUN = 4
 """Words in a row that are not there by chance."""
-_TEMPLATE_TOKEN = re.compile(r"<|\[(?=/?[A-Z_]+\])")
+_SPELLED = 6
+"""Letters and digits in a row that are not."""
+_TEMPLATE_TOKEN = re.compile(r"<|\[(?=/?[A-Za-z]\w+\])")
 _FENCED = re.compile(r"```(?:json)?\s*\n(.*)\n```", re.DOTALL)
 _TITLES = {
     Outcome.WRONG: "The judge finds the answer wrong.",
@@ -165,7 +168,9 @@ def read_opinion(text: str, rubric: Rubric) -> Opinion:
     Raises:
         UnclearError: it is anything else, or outcome and score do not agree.
     """
-    said = text.rpartition("</think>")[2].strip()
+    said = text.strip()
+    if not said.startswith(("{", "```")):  # else a reason may quote the tag
+        said = said.rpartition("</think>")[2].strip()
     fenced = _FENCED.fullmatch(said)
     try:
         answer = json.loads(fenced[1] if fenced else said, object_pairs_hook=_members, parse_constant=_no_number)
@@ -203,13 +208,15 @@ def to_verdict(opinion: Opinion, secrets: Sequence[str], public: str) -> Verdict
 
 
 def gives_away(text: str, secrets: Sequence[str], public: str) -> bool:
-    """Whether `text` holds a secret, or of a longer one four words in a row that are not `public`.
+    """Whether `text` holds a secret, however spaced, or of a longer one four words in a row that are not `public`.
 
     Words are compared as answers are (`sdpo_envs.exactmatch`). This finds copies. Whether words paraphrase a secret, or
     encode it, no program can say.
     """
     said, known = (f" {normalised(each)} " for each in (text, public))
     for secret in secrets:
+        if len(_letters(secret)) >= _SPELLED and _letters(secret) in _letters(text):
+            return True
         words = normalised(secret).split()
         if not words and secret.strip() and secret.strip() in text:
             return True
@@ -218,6 +225,10 @@ def gives_away(text: str, secrets: Sequence[str], public: str) -> bool:
         if whole or any(run in said and run not in known for run in runs):
             return True
     return False
+
+
+def _letters(text: str) -> str:
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", text).casefold()))
 
 
 def _mark(texts: Sequence[str]) -> str:

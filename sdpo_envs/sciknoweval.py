@@ -140,11 +140,11 @@ class SciKnowEval(JudgedEnv):
         render_mode: str | None = None,
     ) -> None:
         choose("split", split, ("train", "test"))
-        self.waits = choose("judge", judge, ("letter", "llm")) == "llm"
-        if not self.waits and (judge_model or judge_cache or judge_settings):
+        self.waits = self._open = choose("judge", judge, ("letter", "llm")) == "llm"
+        if not self._open and (judge_model or judge_cache or judge_settings):
             raise SettingError("judge_model, judge_cache and judge_settings are for judge='llm'; leave them out.")
         tasks = _load(domain, split, source)
-        if self.waits:
+        if self._open:
             tasks = tuple(open_task(task) for task in tasks if stands_alone(task))
         decides = _judge(judge, judge_model, judge_url, judge_cache, judge_settings or {})
         super().__init__(tasks, decides, reveal=reveal, limit=limit, render_mode=render_mode)
@@ -167,7 +167,7 @@ class SciKnowEval(JudgedEnv):
         return () if len(right) < _SHORTEST_SECRET or any(right in text for text in others) else (right,)
 
     def _answer(self, key: AnswerKey, letter: str) -> str:
-        return f"<answer>\n{key.options[letter] if self.waits else letter}\n</answer>"
+        return f"<answer>\n{key.options[letter] if self._open else letter}\n</answer>"
 
 
 SciKnowEvalGroup = functools.partial(GroupEnv, SciKnowEval)

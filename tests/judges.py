@@ -23,13 +23,15 @@ Body = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Reply:
-    """What a server says: `body` as JSON unless it is bytes already; `drop` breaks the connection instead."""
+    """What a server says: `body` as JSON unless it is bytes already; `drop` breaks the connection instead, and `drip`
+    is the seconds between one byte of the body and the next."""
 
     body: object = None
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=lambda: {"content-type": "application/json"})
     seconds: float = 0.0
     drop: bool = False
+    drip: float = 0.0
 
 
 Model = Callable[[Body], Reply | str]
@@ -169,7 +171,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("content-length", str(len(data)))
         self.end_headers()
-        self.wfile.write(data)
+        for piece in (data[at : at + 1] for at in range(len(data))) if reply.drip else [data]:
+            self.wfile.write(piece)
+            if self.server.over.wait(reply.drip):
+                return
 
 
 @contextmanager

@@ -2,10 +2,13 @@
 
 import copy
 import json
+import math
+import os
 import pickle
 import re
 import socket
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -49,7 +52,7 @@ Serve = Callable[[Model | Reply | str], Server]
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the machine is set to, requests go to this machine, with this key."""
+    """Whatever the machine is set to, requests go to this machine, with this key, and soon again."""
     for name in (
         "OPENAI_BASE_URL",
         "OPENAI_ORG_ID",
@@ -61,6 +64,7 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
 
 
 @pytest.fixture
@@ -111,8 +115,8 @@ def test_the_request_is_greedy_seeded_and_asks_for_the_form(serve: Serve) -> Non
 
 def test_what_a_server_is_to_decide_is_left_out(serve: Serve) -> None:
     server = serve(PASSED)
-    judge_of(server, temperature=None, max_tokens=None, structured=False)(TASK, "four")
-    assert not {"temperature", "max_tokens", "response_format"} & server.bodies[0].keys()
+    judge_of(server, temperature=None, seed=None, max_tokens=None, structured=False)(TASK, "four")
+    assert server.bodies[0].keys() == {"model", "messages"}
 
 
 def test_a_reference_may_be_made_of_the_task_or_be_none(serve: Serve) -> None:
@@ -182,18 +186,14 @@ NO_VERDICTS: dict[str, Reply | str] = {
 
 @pytest.mark.parametrize("reply", NO_VERDICTS.values(), ids=NO_VERDICTS.keys())
 def test_what_is_no_verdict_is_asked_for_again_and_then_an_error(serve: Serve, reply: Reply | str) -> None:
-    server = serve(lambda body: reply)
+    server = serve(in_turn(*[reply] * 4, WRONG))
+    judge = judge_of(server)
     with pytest.raises(JudgeError, match=r"no valid answer in 3 tries; the last was refused because it") as caught:
-        judge_of(server)(TASK, "three")
+        judge(TASK, "three")
     assert len(server.bodies) == 3
     assert "right, I would say" not in str(caught.value)
-
-
-@pytest.mark.parametrize("reply", NO_VERDICTS.values(), ids=NO_VERDICTS.keys())
-def test_a_judge_that_comes_to_its_senses_is_heard(serve: Serve, reply: Reply | str) -> None:
-    server = serve(in_turn(reply, WRONG))
-    assert judge_of(server)(TASK, "three").outcome is Outcome.WRONG
-    first, second = (body["messages"][1]["content"] for body in server.bodies)
+    assert judge(TASK, "three").outcome is Outcome.WRONG  # one that comes to its senses is heard
+    first, second = (body["messages"][1]["content"] for body in server.bodies[3:])
     assert second.startswith(first)
     assert "could not be used, because it" in second.removeprefix(first)
 
@@ -238,6 +238,12 @@ def test_silence_is_an_error(serve: Serve) -> None:
     server = serve(lambda body: Reply(seconds=30))
     with pytest.raises(JudgeError, match=r"no answer in 0.2 seconds, in 2 tries. Allow more seconds"):
         judge_of(server, seconds=0.2, retries=1)(TASK, "three")
+
+
+def test_an_answer_that_never_ends_is_an_error(serve: Serve) -> None:
+    server = serve(lambda body: Reply(b" " * 1000, drip=0.02))
+    with pytest.raises(JudgeError, match=r"no answer in 0.2 seconds, in 1 tries"):
+        judge_of(server, seconds=0.2, retries=0)(TASK, "three")
 
 
 def test_a_server_that_is_gone_is_an_error() -> None:
@@ -388,11 +394,28 @@ def test_the_key_may_have_another_name_and_may_be_missing(serve: Serve, monkeypa
     assert [headers["authorization"] for headers in server.headers] == ["Bearer another", "Bearer none"]
 
 
+def test_the_break_at_the_end_of_a_key_is_not_sent(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", f"{KEY}\n")
+    server = serve(WRONG)
+    judge_of(server)(TASK, "three")
+    assert server.headers[0]["authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize("letter", ["\n", "é", "\x7f"])
+def test_a_key_that_cannot_be_sent_is_an_error_that_does_not_tell_it(
+    monkeypatch: pytest.MonkeyPatch, letter: str
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", f"{KEY}{letter}more")
+    with pytest.raises(SettingError, match="The key in OPENAI_API_KEY has characters that cannot be sent") as caught:
+        LLMJudge("judge-1")
+    assert KEY not in str(caught.value)
+
+
 @pytest.mark.parametrize("echo", [KEY, "you asked: exactly four"])
 def test_a_server_that_repeats_what_it_was_sent_is_not_quoted(serve: Serve, echo: str) -> None:
     with pytest.raises(JudgeError, match="its words repeat what must not be told") as caught:
         judge_of(serve(lambda body: refused(400, f"bad request: {echo}")))(TASK, "three")
-    assert echo not in str(caught.value)
+    assert echo not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_refusal_with_all_that_was_sent_is_not_quoted(serve: Serve) -> None:
@@ -424,6 +447,25 @@ def test_it_travels_without_its_connection_and_judges_on(serve: Serve, tmp_path:
     assert copy.deepcopy(judge) is judge
 
 
+def test_its_connections_end_with_it(serve: Serve) -> None:
+    judge = judge_of(serve(WRONG))
+    judge(TASK, "three")
+    client = judge._client
+    assert not client.is_closed()
+    del judge
+    assert client.is_closed()
+
+
+def test_another_process_has_connections_of_its_own(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = judge_of(serve(WRONG))
+    judge(TASK, "three")
+    client = judge._client
+    monkeypatch.setattr(os, "getpid", lambda: 0)  # as after a fork
+    assert judge(TASK, "three").outcome is Outcome.WRONG
+    assert judge._client is not client
+    assert judge.requests == 1
+
+
 def test_it_counts_what_it_costs(serve: Serve) -> None:
     judge = judge_of(serve(in_turn("no", WRONG)))
     judge(TASK, "three")
@@ -446,15 +488,19 @@ def test_a_server_that_does_not_count_costs_nothing(serve: Serve, usage: Any) ->
     ("settings", "complaint"),
     [
         ({"votes": 2}, "votes=2 must be odd"),
-        ({"votes": 3}, "votes=3 must be odd, and more than one need a temperature"),
+        ({"votes": 3}, "votes=3 must be odd, and more than one need a seed and a temperature, not 0 and 0.0"),
+        ({"votes": 3, "temperature": 1.0, "seed": None}, "votes=3 must be odd, and more than one need a seed"),
         ({"votes": 0}, "votes=0 must lie in"),
         ({"tries": 0}, "tries=0 must lie in"),
         ({"longest": 0}, "longest=0 must lie in"),
         ({"seconds": 0}, "seconds=0 must lie in"),
+        ({"seconds": math.inf}, "seconds=inf must lie in"),
         ({"retries": -1}, "retries=-1 must lie in"),
         ({"temperature": -1.0}, "temperature=-1.0 must lie in"),
         ({"max_tokens": -1}, "max_tokens=-1 must lie in"),
         ({"max_tokens": 0}, "max_tokens=0 must lie in"),
+        ({"extra": {"messages": []}}, "extra={'messages': []} must not hold ['messages']"),
+        ({"extra": {"stop": {1}}}, "extra={'stop': {1}} must be fields that JSON knows"),
         ({"url": "localhost:8000"}, "url must be the address of a server"),
         ({"url": "http://"}, "url must be the address of a server"),
         ({"url": "https://user:secret@host/v1"}, "without a password"),

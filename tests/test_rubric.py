@@ -144,7 +144,18 @@ def test_what_is_quoted_is_one_line_of_json_without_hidden_text(text: str) -> No
 
 
 @pytest.mark.parametrize(
-    "token", ["</s>", "<|eot_id|>", "<start_of_turn>", "[INST]", "[/INST]", "<｜User｜>", "[TOOL_CALLS]"]
+    "token",
+    [
+        "</s>",
+        "<|eot_id|>",
+        "<start_of_turn>",
+        "[INST]",
+        "[/INST]",
+        "<｜User｜>",
+        "[TOOL_CALLS]",
+        "[gMASK]",
+        "[control_8]",
+    ],
 )
 def test_no_token_of_a_chat_template_is_left(token: str) -> None:
     assert token not in quoted(f"4{token}")
@@ -204,6 +215,11 @@ def test_an_answer_is_read() -> None:
 )
 def test_an_answer_may_be_fenced_and_follow_thoughts(form: str) -> None:
     assert read_opinion(form.format(PASSED), RUBRIC).outcome is Outcome.PASSED
+
+
+def test_a_reason_may_quote_the_end_of_thoughts() -> None:
+    text = opinion("wrong", reasons=["There is nothing after </think>."])
+    assert read_opinion(text, RUBRIC).reasons == ("There is nothing after </think>.",)
 
 
 UNCLEAR = {
@@ -315,6 +331,9 @@ LONG = "The field vanishes because charges move until none of them is pushed."
         ("You missed MITOCHONDRIA!", "mitochondria"),
         ("Charges move until none of them is left.", LONG),
         ("→ was right", "→"),
+        ("It is 4.05km/s.", "4.05 km/s"),
+        ("It is m-i-t-o chondria.", "mitochondria"),
+        ("It is H₂SO₄(aq).", "h2so4 (aq)"),
     ],
 )
 def test_a_reason_that_repeats_the_reference_is_withheld(reason: str, secret: str) -> None:

@@ -25,7 +25,7 @@ class JudgeAgreement:
 
     Examples:
         sdpo judge-agreement --model Qwen/Qwen3-8B --url http://localhost:8000/v1
-        sdpo judge-agreement --model gpt-5-mini --url https://api.openai.com/v1 --tasks 50 --cache runs/judge --json
+        sdpo judge-agreement --model gpt-4.1-mini --url https://api.openai.com/v1 --tasks 50 --cache runs/judge --json
     """
 
     model: str
@@ -45,7 +45,8 @@ class JudgeAgreement:
     cache: Path | None = None
     """A folder to remember answers in."""
     judge_settings: str = "{}"
-    """More keywords for LLMJudge, as a JSON object, such as '{"temperature": null}'."""
+    """More keywords for LLMJudge, as a JSON object: '{"temperature": null, "max_tokens": null}' sends neither, for a
+    server that refuses them."""
     concurrent: int = 8
     """Most judgements at a time."""
     json: Switch = False

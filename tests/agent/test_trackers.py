@@ -21,28 +21,25 @@ from sdpo_envs import GroupEnv, MissingExtra, SettingError
 PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "trackio": "trackio"}
 
 
-def run(folder: Path, *names: str, **variables: str) -> Any:
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Run the script with a home of its own; return what it tells, and leave nothing elsewhere."""
     for package in PACKAGES:
         pytest.importorskip(package, reason=f"skips trackers: {package} of the extra 'trackers' is not installed")
+    folder = tmp_path_factory.mktemp("tracked")
     own = {
+        "WANDB_MODE": "offline",
         "HOME": str(folder / "home"),
         "TRACKIO_DIR": str(folder / "trackio"),
         "XDG_CACHE_HOME": str(folder / "cache"),
     }
     kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
     (folder / "home").mkdir()
-    here = {**kept, **own, **variables, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    arguments = [sys.executable, tracked.__file__, str(folder), *names]
+    here = {**kept, **own, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    arguments = [sys.executable, tracked.__file__, str(folder)]
     done = subprocess.run(arguments, env=here, cwd=folder, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads((folder / "told.json").read_text())
-
-
-@pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("tracked")
-    found: dict[str, Any] = run(folder, WANDB_MODE="offline")
+    found: dict[str, Any] = json.loads((folder / "told.json").read_text())
     found["files"] = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     return found
 
@@ -109,14 +106,15 @@ def test_one_that_comes_late_is_told_of_the_steps_before(told: dict[str, Any]) -
 
 
 def test_nothing_is_written_elsewhere_but_the_logs_of_wandbs_own_service(told: dict[str, Any]) -> None:
-    places = ("broken/", "late/", "trackio/", "cache/", "told.json", "home/.cache/wandb/logs/")
+    places = ("broken/", "late/", "refused/", "trackio/", "cache/", "told.json", "home/.cache/wandb/logs/")
     assert [name for name in told["files"] if not name.startswith(places)] == []
 
 
-def test_wandb_without_an_account_says_what_to_do(tmp_path: Path) -> None:
-    said = run(tmp_path, "wandb", WANDB_BASE_URL="http://127.0.0.1:9")
-    assert said.startswith("W&B cannot start: ")
-    assert said.endswith("Log in by `wandb login`, or set WANDB_MODE=offline and `wandb sync` the run later.")
+def test_wandb_without_an_account_says_what_to_do(told: dict[str, Any]) -> None:
+    assert told["refused"].startswith("W&B cannot start: ")
+    assert told["refused"].endswith(
+        "Log in by `wandb login`, or set WANDB_MODE=offline and `wandb sync` the run later."
+    )
 
 
 @pytest.mark.parametrize("name", PACKAGES)

@@ -1,7 +1,7 @@
 """Runs that are tracked, and what their trackers then hold. A script, which writes ``told.json`` into a folder.
 
-``python tracked.py FOLDER``: one run that breaks and is resumed, with all trackers; and one that is tracked only when
-it is resumed. ``python tracked.py FOLDER wandb``: one without an account at W&B, and the error that it ends with.
+``python tracked.py FOLDER``: one run that breaks and is resumed, with all trackers; one that is tracked only when it is
+resumed; and one without an account at W&B, and the error that it ends with.
 
 In a process of its own, as trackers read their settings from the environment when they are imported, and stay.
 """
@@ -135,22 +135,31 @@ def told(folder: Path) -> dict[str, Any]:
     }
 
 
-def main(folder: str, *names: str) -> None:
+def refused(folder: Path) -> str:
+    """What a run says that W&B does not know the owner of."""
+    from wandb import teardown
+
+    teardown()  # and it reads the environment again
+    del os.environ["WANDB_MODE"]
+    os.environ["WANDB_BASE_URL"] = "http://127.0.0.1:9"
+    try:
+        play(folder, 1, tracker=("wandb",))
+    except SettingError as error:
+        return str(error)
+    return ""
+
+
+def main(folder: str) -> None:
     torch.set_num_threads(1)
-    broken, late, path = Path(folder) / "broken", Path(folder) / "late", Path(folder) / "told.json"
-    if names:
-        try:
-            play(broken, 1, tracker=names)
-        except SettingError as error:
-            path.write_text(json.dumps(str(error)))
-        return
+    broken, late = Path(folder) / "broken", Path(folder) / "late"
     with contextlib.suppress(Stop):
         play(broken, 4, stop=4, tracker=ALL)
     play(broken, 4, resume=True, tracker=ALL)
     play(late, 2)
     play(late, 3, resume=True, tracker=("tensorboard", "trackio", "tensorboard"))
-    path.write_text(json.dumps({"broken": told(broken), "late": told(late)}))
+    found = {"broken": told(broken), "late": told(late), "refused": refused(Path(folder) / "refused")}
+    (Path(folder) / "told.json").write_text(json.dumps(found))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1])
