@@ -52,7 +52,6 @@ class TrainSettings(LearnSettings):
     token_rows: int = 0
     """Attempts per step of which each token is written to tokens.jsonl, with its log-probability under student and
     self-teacher, for `sdpo view` to show. Each costs a forward pass of both; needs an algorithm with a self-teacher."""
-
     tracker: tuple[Tracker, ...] = ()
     """What shows the run while it is made, one or several (extra trackers); metrics.jsonl is written in any case."""
 

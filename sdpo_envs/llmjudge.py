@@ -28,6 +28,7 @@ from sdpo_envs.rubric import (
     gives_away,
     messages,
     read_opinion,
+    right,
     schema,
     to_verdict,
 )
@@ -61,7 +62,7 @@ class LLMJudge:
     """A `Judge` that asks a language model to decide by a rubric.
 
     The same task and action get an equal verdict as long as they are remembered: by this judge, and in `cache` by all.
-    An action without visible text is malformed, and so is one that is too long; neither is asked about. The key of the
+    An action without text is malformed, and so is one that is too long; neither is asked about. The key of the
     server is read from the environment when the judge is made, unpickled or forked, and stands nowhere else.
 
     Copies of an environment share its judge. Threads may use it at once, and a `GroupEnv` does.
@@ -172,10 +173,10 @@ class LLMJudge:
             self._connect()
         reference = self._reference(task)
         if fault := self._unread(action):
-            return Verdict(Outcome.MALFORMED, 0.0, (fault,))
+            return Verdict(Outcome.MALFORMED, 0.0, (Finding(fault, answer=right(reference)),))
         secrets = [reference, *(self._secrets(task) if self._secrets else ())]
         opinion = self._most([self._opinion(task, reference, action, secrets, vote) for vote in range(self._votes)])
-        return to_verdict(opinion, secrets, f"{task.prompt}\n{action}")
+        return to_verdict(opinion, reference, secrets, f"{task.prompt}\n{action}")
 
     def __repr__(self) -> str:
         return f"LLMJudge({self.model!r}, url={self.url!r})"
@@ -210,11 +211,11 @@ class LLMJudge:
             http_client=connections,
         )
 
-    def _unread(self, action: str) -> Finding | None:
-        """Return why a judge need not read an action."""
+    def _unread(self, action: str) -> str:
+        """Return why a judge need not read an action; ``""`` if it must."""
         if len(action) > self._longest:
-            return Finding(f"The answer has {len(action):,} characters, and at most {self._longest:,} are read.")
-        return None if action.strip() else Finding("The answer is empty.")
+            return f"The answer has {len(action):,} characters, and at most {self._longest:,} are read."
+        return "" if action.strip() else "The answer is empty."
 
     def _opinion(self, task: Task, reference: str, action: str, secrets: Sequence[str], vote: int) -> Opinion:
         request = self._request if self._seed is None else {**self._request, "seed": self._seed + vote}
@@ -304,7 +305,7 @@ class LLMJudge:
             if error.status_code in (401, 403):
                 return f"it answers {error.status_code}. Put the key that this server wants into {self._key_from}."
             advice = "Check model and url, which ends in /v1; see which fields this server takes, and its log."
-            return f"it answers {error.status_code}: {self._told(error, secrets)} {advice}"
+            return f"it answers {error.status_code}: {self._told(error, secrets)}. {advice}"
         if isinstance(error, self._openai.APIConnectionError):
             return (
                 f"the connection failed, {tries}: {error.__cause__ or error}. Start the server, or check the url, "
@@ -318,8 +319,8 @@ class LLMJudge:
         words = str(body.get("message") or body.get("detail") or error.message)
         key = self._client.api_key
         if (key != _NO_KEY and key in words) or "BEGIN REFERENCE" in words or gives_away(words, secrets, ""):
-            return "(its words repeat what must not be told)."
-        return excerpt(" ".join(words.split()))
+            return "(its words repeat what must not be told)"
+        return excerpt(" ".join(words.split())).rstrip(".")
 
 
 def _plain(extra: Mapping[str, object]) -> dict[str, object]:

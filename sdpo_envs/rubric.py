@@ -189,11 +189,12 @@ def read_opinion(text: str, rubric: Rubric) -> Opinion:
     return Opinion(outcome, score, reasons, withheld)
 
 
-def to_verdict(opinion: Opinion, secrets: Sequence[str], public: str) -> Verdict:
+def to_verdict(opinion: Opinion, reference: str, secrets: Sequence[str], public: str) -> Verdict:
     """Put an opinion into a verdict. Reasons that give one of the `secrets` away join what is withheld.
 
     Args:
         opinion: Of the judge model.
+        reference: The right answer in words, which a finding keeps as what it gives away; ``""`` for none.
         secrets: Texts that must not be told.
         public: What the author of the submission knows: the task and the submission itself.
     """
@@ -201,10 +202,14 @@ def to_verdict(opinion: Opinion, secrets: Sequence[str], public: str) -> Verdict
         return Verdict(Outcome.PASSED, 1.0)
     kept = [reason for reason in opinion.reasons if gives_away(reason, secrets, public)]
     told = [reason for reason in opinion.reasons if reason not in kept]
-    finding = Finding(
-        _TITLES[opinion.outcome], _numbered("Reason", told), _numbered("Withheld", [*kept, *opinion.withheld])
-    )
+    answer = right(reference) | _numbered("Withheld", [*kept, *opinion.withheld])
+    finding = Finding(_TITLES[opinion.outcome], _numbered("Reason", told), answer)
     return Verdict(opinion.outcome, opinion.score, (finding,))
+
+
+def right(reference: str) -> dict[str, str]:
+    """Return what a finding says of the right answer; nothing, if there is none."""
+    return {"The right answer": reference} if reference else {}
 
 
 def gives_away(text: str, secrets: Sequence[str], public: str) -> bool:

@@ -27,7 +27,7 @@ from sdpo_envs.feedback import LIMIT
 from sdpo_envs.files import bundled
 from sdpo_envs.llmjudge import LLMJudge
 from sdpo_envs.parsing import tagged
-from sdpo_envs.rubric import Rubric
+from sdpo_envs.rubric import Rubric, right
 from sdpo_envs.tasks import Record, load_records, load_tasks, source_path
 from sdpo_envs.vector import GroupEnv
 
@@ -162,9 +162,9 @@ class SciKnowEval(JudgedEnv):
     def secrets(self, task: Task) -> Sequence[str]:
         """Return the right option's text, unless it is too short to be told apart or stands in another option's."""
         key: AnswerKey = task.answer
-        right = key.options[key.letter]
+        told = key.options[key.letter]
         others = (text for letter, text in key.options.items() if letter != key.letter)
-        return () if len(right) < _SHORTEST_SECRET or any(right in text for text in others) else (right,)
+        return () if len(told) < _SHORTEST_SECRET or any(told in text for text in others) else (told,)
 
     def _answer(self, key: AnswerKey, letter: str) -> str:
         return f"<answer>\n{key.options[letter] if self._open else letter}\n</answer>"
@@ -201,7 +201,7 @@ def judge_open(task: Task, action: str, llm: Judge) -> Verdict:
     if inside:
         return llm(task, inside)
     title = f"{_fault(action, inside, {})} Put the answer, and nothing else, between <answer> and </answer>."
-    return Verdict(Outcome.MALFORMED, 0.0, (Finding(title, answer={"The right answer": right_text(task)}),))
+    return Verdict(Outcome.MALFORMED, 0.0, (Finding(title, answer=right(right_text(task))),))
 
 
 def right_text(task: Task) -> str:

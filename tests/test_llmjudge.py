@@ -93,7 +93,9 @@ def test_an_opinion_becomes_a_verdict_with_its_reasons(serve: Serve) -> None:
     verdict = judge_of(server)(TASK, "three")
     assert (verdict.outcome, verdict.reward) == (Outcome.WRONG, 0.0)
     assert explain(verdict).text == "The judge finds the answer wrong.\nReason: It is a number too low."
-    assert "Withheld: It is exactly four." in explain(verdict, reveal=True).text
+    told = explain(verdict, reveal=True)
+    assert told.text.endswith("\nThe right answer: exactly four\nWithheld: It is exactly four.")
+    assert told.reveals_answer
 
 
 def test_a_success_earns_one_and_levels_earn_what_they_say(serve: Serve) -> None:
@@ -141,6 +143,7 @@ def test_nobody_is_asked_about_what_cannot_be_read(serve: Serve, action: str) ->
     verdict = judge_of(server, longest=100)(TASK, action)
     assert verdict.outcome is Outcome.MALFORMED
     assert explain(verdict).text
+    assert explain(verdict, reveal=True).text.endswith("\nThe right answer: exactly four")
     assert not server.bodies
 
 
@@ -215,7 +218,7 @@ def test_a_passing_fault_is_waited_out(serve: Serve, fault: Reply) -> None:
 
 
 FAULTS = {
-    "too many requests": (refused(429, "slow down"), r"it answers 429: slow down Check model and url"),
+    "too many requests": (refused(429, "slow down"), r"it answers 429: slow down. Check model and url"),
     "broken": (refused(500, "oh"), "it answers 500"),
     "no key": (refused(401), "it answers 401. Put the key that this server wants into OPENAI_API_KEY"),
     "no model": (refused(404, "no model judge-1"), "it answers 404: no model judge-1"),

@@ -303,17 +303,17 @@ def test_a_rubric_has_criteria(criteria: str) -> None:
 
 
 def verdict_on(*reasons: str, secret: str = "4", public: str = "", withheld: tuple[str, ...] = ()) -> str:
-    found = to_verdict(Opinion(Outcome.WRONG, 0.0, reasons, withheld), [secret], public)
+    found = to_verdict(Opinion(Outcome.WRONG, 0.0, reasons, withheld), secret, [secret], public)
     return explain(found).text
 
 
 def test_a_success_needs_no_words() -> None:
-    verdict = to_verdict(Opinion(Outcome.PASSED, 1.0, ("It is 4.",), ("4",)), ["4"], "")
+    verdict = to_verdict(Opinion(Outcome.PASSED, 1.0, ("It is 4.",), ("4",)), "4", ["4"], "")
     assert (verdict.reward, verdict.findings) == (1.0, ())
 
 
 def test_reasons_are_told_and_what_is_withheld_is_not_unless_asked() -> None:
-    found = to_verdict(Opinion(Outcome.WRONG, 0.0, ("A digit is off.", "No unit."), ("It is 4.",)), ["4"], "")
+    found = to_verdict(Opinion(Outcome.WRONG, 0.0, ("A digit is off.", "No unit."), ("It is 4.",)), "", ["4"], "")
     assert explain(found).text == ("The judge finds the answer wrong.\nReason 1: A digit is off.\nReason 2: No unit.")
     shown = explain(found, reveal=True)
     assert shown.text.endswith("\nWithheld: It is 4.")

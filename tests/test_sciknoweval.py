@@ -384,6 +384,9 @@ def test_an_open_question_is_put_without_options_and_answered_in_words(judged_by
     env.reset(options={"task_id": task.id})
     text, reward, *_ = env.step("<answer>I do not know.</answer>")
     assert (reward, text) == (0.0, "The judge finds the answer wrong.\nReason: The answer is another one.")
+    env = SciKnowEval(**judged_by, domain="biology", reveal=True)
+    env.reset(options={"task_id": task.id})
+    assert f"\nThe right answer: {right}" in env.step("<answer>I do not know.</answer>")[0]
 
 
 @pytest.mark.parametrize(
