@@ -1,6 +1,7 @@
 """``sdpo judge-agreement``: whether a language model judges as a rule does."""
 
 import dataclasses
+import inspect
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,12 @@ from sdpo_envs.cli import parse_settings
 from sdpo_envs.cli.screen import facts, screen, shown, table, write_json
 from sdpo_envs.cli.world import Switch, make
 from sdpo_envs.core import Outcome
-from sdpo_envs.errors import JudgeError
+from sdpo_envs.errors import JudgeError, choose
 from sdpo_envs.llmjudge import LLMJudge
 from sdpo_envs.rubric import CRITERIA, Rubric
+
+_GIVEN = ("model", "rubric", "url", "reference", "cache")
+"""Keywords of the judge that have an option of their own."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,7 @@ class JudgeAgreement:
     cache: Path | None = None
     """A folder to remember answers in."""
     judge_settings: str = "{}"
-    """More keywords for LLMJudge, as a JSON object: '{"temperature": null, "max_tokens": null}' sends neither, for a
-    server that refuses them."""
+    """More keywords for LLMJudge, as a JSON object; '{"max_tokens": null}' sends none to a server that refuses it."""
     concurrent: int = 8
     """Most judgements at a time."""
     json: Switch = False
@@ -56,11 +59,14 @@ class JudgeAgreement:
         """Run it.
 
         Raises:
+            SettingError: the judge has no such keyword, or not such a value.
             JudgeError: the model decided about nothing.
         """
         env, bare = make(self.env, self.settings)
         criteria = CRITERIA if self.criteria is None else self.criteria.read_text(encoding="utf-8")
         more = parse_settings(self.judge_settings, "--judge-settings")
+        for keyword in more:
+            choose("keyword", keyword, [each for each in inspect.signature(LLMJudge).parameters if each not in _GIVEN])
         judge = LLMJudge(
             self.model,
             Rubric(criteria),

@@ -101,6 +101,13 @@ def test_a_rubric_of_ones_own_and_settings_reach_the_judge(ask: Ask, tmp_path: P
     assert all("Rubric:\npassed: always." in body["messages"][1]["content"] for body in bodies)
 
 
+@pytest.mark.parametrize("settings", ['{"trie": 1}', '{"url": "http://localhost"}'])
+def test_a_keyword_that_the_judge_does_not_take_is_an_error(ask: Ask, settings: str) -> None:
+    code, _, err = ask(honest, "--judge-settings", settings)
+    assert code == 1
+    assert err.startswith("SettingError: keyword=")
+
+
 def test_an_environment_that_cannot_be_asked_says_why(ask: Ask) -> None:
     code, _, err = ask(honest, "--env", "sdpo/MicroHouse-v0")
     assert code == 1
