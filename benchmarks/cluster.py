@@ -115,6 +115,7 @@ def cluster(nodes: Sequence[int]) -> Iterator[None]:
     import ray
     from ray.cluster_utils import Cluster
 
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     small: dict[str, Any] = {"object_store_memory": MEMORY, "include_dashboard": False}
     started = Cluster(True, head_node_args={"num_cpus": 0, **small})
     try:

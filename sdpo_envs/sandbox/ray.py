@@ -163,14 +163,14 @@ def _join(address: str) -> None:
             connected, whose connection it has and cannot use: Ray would wait for ever.
         MissingExtra: Ray is not installed.
     """
-    ray = require("ray", "ray")
+    ray, errors = require("ray", "ray"), require("ray.exceptions", "ray")
     if not ray.is_initialized():
         try:
             _knock(address)
             ray.init(address=address, log_to_driver=False, configure_logging=False, ignore_reinit_error=True)
-        except (OSError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError, errors.RayError) as error:
             raise SandboxError(
-                f"There is no Ray cluster at address={address!r}: {str(error).rstrip('.')}. {_ADVICE}"
+                f"There is no Ray cluster to join at address={address!r}: {str(error).rstrip('.')}. {_ADVICE}"
             ) from error
     elif _CONNECTED and os.getpid() not in _CONNECTED:
         raise SandboxError(

@@ -66,6 +66,7 @@ def cluster() -> Iterator[Any]:
     """A cluster that this process is connected to; when it has gone, no process of it is left."""
     if reason := namespaces_missing():
         pytest.skip(f"The walls of a cluster are not tested: this machine refuses namespaces ({reason}).")
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     handler = signal.getsignal(signal.SIGTERM)
     soon = {"health_check_period_ms": 500, "health_check_timeout_ms": 1000, "health_check_failure_threshold": 8}
     started = cluster_utils.Cluster(True, head_node_args={"num_cpus": 0, "_system_config": soon, **SMALL})
@@ -534,7 +535,7 @@ RaySandbox().run(Program({"main.py": ""}, ("python", "main.py")))
 """
         began = time.monotonic()
         told = python(source, RAY_ADDRESS=address)
-    assert "SandboxError: There is no Ray cluster at address='auto'" in told
+    assert "SandboxError: There is no Ray cluster to join at address='auto'" in told
     assert "ray start --head" in told
     assert time.monotonic() - began < 20
 

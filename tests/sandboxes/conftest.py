@@ -1,6 +1,7 @@
 """The walls that are attacked, and what there is to find on the host."""
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,6 +53,7 @@ def clustered() -> Iterator[Sandbox]:
     if "ray" not in DEMANDED:
         pytest.skip("The wall ray is not attacked: it is the local one. SDPO_TEST_WALLS=ray asks for it all the same.")
     ray, cluster_utils = pytest.importorskip("ray"), pytest.importorskip("ray.cluster_utils")
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     small = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
     cluster = cluster_utils.Cluster(True, head_node_args=small)
     try:
