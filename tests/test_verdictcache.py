@@ -154,7 +154,9 @@ def race(folder: Path, answer: str, gate: object, told: object) -> None:
 def test_of_processes_that_ask_at_once_all_go_on_with_one_answer(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     gate, told = context.Barrier(3), context.Queue()
-    workers = [context.Process(target=race, args=(tmp_path, str(number), gate, told)) for number in range(3)]
+    workers = [
+        context.Process(target=race, args=(tmp_path, str(number), gate, told), daemon=True) for number in range(3)
+    ]
     for worker in workers:
         worker.start()
     heard = [told.get(timeout=60) for _ in workers]
