@@ -383,7 +383,7 @@ def test_a_node_that_is_removed_and_one_that_joins(cluster: Any) -> None:
         remover.start()
         assert [outputs(runs) for runs in sandbox.run_many(programs)] == [[f"{number}\n"] for number in range(8)]
         remover.join()
-        assert len(stations(sandbox)) == 1
+        assert eventually(lambda: outputs(sandbox.run(ECHO)) == ANSWERS and len(stations(sandbox)) == 1)
 
 
 @pytest.mark.usefixtures("_quick")
