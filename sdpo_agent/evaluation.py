@@ -62,8 +62,6 @@ class Evaluate:
 
     def __call__(self) -> None:
         """Run it."""
-        if self.remote.url and not self.remote.model:
-            raise SettingError("--url needs --model, what the server calls the model.")
         suite = self._suite()
         with contextlib.closing(World(suite[0][0], json.dumps(suite[0][1])).groups(1, 1)) as envs:
             sampler = self.remote.sampler(self.source, envs, self.seed)
@@ -93,6 +91,8 @@ class Evaluate:
 
     def _suite(self) -> Suite:
         if self.suite:
+            if self.world.env_settings != "{}":
+                raise SettingError("--suite has settings of its own; leave out --env-settings, or name one --env.")
             return SUITES[choose("suite", self.suite, SUITES)]
         return [(self.world.env, parse_settings(self.world.env_settings))]
 

@@ -111,9 +111,17 @@ class Remote:
     """Of a request that the server does not answer, or not now."""
 
     def sampler(self, source: Source, envs: GroupEnv, seed: int) -> Sampler:
-        """Return the server, if one is named, or else the policy."""
+        """Return the server, if one is named, or else the policy.
+
+        Raises:
+            SettingError: a server is named and no model of it, or the other way round; or a policy beside them.
+        """
+        if bool(self.url) != bool(self.model):
+            raise SettingError("--url needs --model, what the server calls the model, and --model needs --url.")
         if not self.url:
             return source.load(envs, seed)
+        if source.policy:
+            raise SettingError("--policy is one in this process, and --url one behind a server; leave one out.")
         return Server(
             self.model,
             self.url,

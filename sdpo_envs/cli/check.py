@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
-from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from sdpo_envs.check import Result, examine
 from sdpo_envs.cli import parse_settings
-from sdpo_envs.cli.screen import write_json
-from sdpo_envs.cli.world import EnvId, Switch
+from sdpo_envs.cli.screen import shown, write_json
+from sdpo_envs.cli.world import EnvId, ForScript, Settings
 from sdpo_envs.feedback import printable
 
 _COLOURS = {"passed": "green", "failed": "bold red", "not checked": "yellow"}
@@ -30,12 +30,9 @@ class Check:
         sdpo check sdpo/ToolUse-v0 --json
     """
 
-    env_id: EnvId
-    """As for gymnasium.make; MODULE:ID imports the module that registers it, also from this folder."""
-    settings: str = "{}"
-    """Keywords for gymnasium.make, as a JSON object."""
-    json: Switch = False
-    """Write JSON for a script to read."""
+    env: EnvId
+    settings: Settings = "{}"
+    json: ForScript = False
 
     def __call__(self) -> None:
         """Run it.
@@ -45,7 +42,7 @@ class Check:
             SystemExit: a law is broken.
         """
         results = []
-        for result in examine(self.env_id, **parse_settings(self.settings)):
+        for result in examine(self.env, **parse_settings(self.settings)):
             results.append(result)
             if not self.json:
                 _show(result)
@@ -56,15 +53,23 @@ class Check:
 
 
 def _show(result: Result) -> None:
-    law, wide = result.law, None if sys.stdout.isatty() else 10_000  # a file is not wrapped
-    console = Console(highlight=False, width=wide)
-    console.print(Text.assemble((f"{result.state:11}", _COLOURS[result.state]), f"  {law.name}: {law.demand}"))
+    law = result.law
+    _line(shown(result.state, _COLOURS[result.state]), f"{law.name}: ", law.demand)
     told = {"Not checked": " ".join(result.left_out)}
     if result.broken:
         told = {"What failed": result.broken, "Why it matters": law.why, "How to mend it": law.mend}
     for label, text in told.items():
         if text:
-            console.print(Padding(Text.assemble((f"{label}: ", "bold"), printable(text)), (0, 0, 0, 13), expand=False))
+            _line("", f"{label}: ", text)
+
+
+def _line(state: Text | str, label: str, text: str) -> None:
+    """Write a text beside the state of a law, wrapped there on a terminal only."""
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 10_000)
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(width=max(map(len, _COLOURS)), no_wrap=True)
+    grid.add_row(state, Text.assemble((label, "bold"), printable(text)))
+    console.print(grid)
 
 
 def _row(result: Result) -> dict[str, Any]:

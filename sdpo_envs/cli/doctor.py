@@ -8,7 +8,7 @@ from rich.table import Table
 
 from sdpo_envs.cli.machine import PARTS
 from sdpo_envs.cli.screen import heading, screen, shown, write_json
-from sdpo_envs.cli.world import Switch
+from sdpo_envs.cli.world import ForScript
 from sdpo_envs.sandbox.doctor import Row
 
 
@@ -23,8 +23,7 @@ class Doctor:
         sdpo doctor --json
     """
 
-    json: Switch = False
-    """Write JSON for a script to read."""
+    json: ForScript = False
 
     def __call__(self) -> None:
         """Run it."""

@@ -1,7 +1,6 @@
 """``sdpo envs``: which environments are registered, what each has and what it needs."""
 
 import functools
-import importlib
 import inspect
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -11,15 +10,17 @@ import gymnasium
 import tyro
 
 from sdpo_envs.cli.screen import screen, shown, table, write_json
-from sdpo_envs.cli.world import Switch, creator, make
+from sdpo_envs.cli.world import ForScript, bring, creator, make
 from sdpo_envs.env import FeedbackEnv, JudgedEnv
 from sdpo_envs.errors import MissingExtra, SettingError
-from sdpo_envs.registry import ENVIRONMENTS, EXTRAS
+from sdpo_envs.registry import ADAPTED, ENVIRONMENTS, EXTRAS
 from sdpo_envs.sandbox import Sandbox
 from sdpo_envs.sandbox.doctor import Row, wall
 from sdpo_envs.sandbox.local import LocalSandbox
 
-_TASKS = "Tasks are those that come with it: to train on + to test on. `sdpo show ID` shows one."
+_BELOW = f"""\
+Tasks are those that come with it: to train on + to test on. `sdpo show ID` shows one.
+{" and ".join(ADAPTED)} play tasks of others: docs/your-environment.md."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,11 @@ class Envs:
         sdpo envs my_package
     """
 
-    modules: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="MODULE ...")] = ()
+    modules: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[MODULE ...]", help_behavior_hint="")
+    ] = ()
     """What to import first; the environments that it registers are listed too."""
-    json: Switch = False
-    """Write JSON for a script to read."""
+    json: ForScript = False
 
     def __call__(self) -> None:
         """Run it."""
@@ -53,7 +55,7 @@ class Envs:
         for each in families:
             if each.missing:
                 console.print(shown(f"{each.id}: {each.missing}", "red"))
-        console.print(_TASKS)
+        console.print(_BELOW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +88,12 @@ def survey(modules: tuple[str, ...] = ()) -> Iterator[Family]:
         modules: Imported first; what they register comes after what this package does.
 
     Raises:
-        ModuleNotFoundError: there is no such module.
+        SettingError: as `bring`.
+        ModuleNotFoundError: as `bring`.
     """
     before = set(gymnasium.registry)
     for module in modules:
-        importlib.import_module(module)
+        bring(module)
     local: Row | None = None
     for env_id in (*ENVIRONMENTS, *sorted(set(gymnasium.registry) - before - set(ENVIRONMENTS))):
         made = _class(env_id)

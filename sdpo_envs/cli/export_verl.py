@@ -9,15 +9,15 @@ import tyro
 
 from sdpo_envs.adapters.verl import AGENT_LOOPS, AGENTS, export
 from sdpo_envs.cli import parse_settings
-from sdpo_envs.cli.world import EnvId, make
+from sdpo_envs.cli.world import EnvId, Settings, make
 
 
 @dataclass(frozen=True)
 class ExportVerl:
     """Write the tasks of an environment as a data set for verl.
 
-    It holds no answers: to judge, the environment is made again from each row. What is written to the terminal is what
-    verl has to be told to train on it; docs/verl.md has the whole command.
+    It holds no answers: to judge, the environment is made again from each row, which holds its settings. What is
+    written to the terminal is what verl has to be told to train on it; docs/verl.md has the whole command.
 
     Examples:
         sdpo export-verl sdpo/ToolUse-v0 data/train.parquet
@@ -28,11 +28,9 @@ class ExportVerl:
     """
 
     env: EnvId
-    """A registered environment; "module:id" imports the module first."""
     path: tyro.conf.Positional[Path]
     """Where to write it; ends in .parquet."""
-    settings: str = "{}"
-    """Keywords for the environment, as a JSON object; they are written into every row."""
+    settings: Settings = "{}"
     tasks: tuple[str, ...] = ()
     """The ids of the tasks to write; none for all."""
     agent: str | None = None

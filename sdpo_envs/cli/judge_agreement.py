@@ -10,7 +10,7 @@ from typing import Any
 from sdpo_envs.agreement import Agreement, agreement
 from sdpo_envs.cli import parse_settings
 from sdpo_envs.cli.screen import facts, screen, shown, table, write_json
-from sdpo_envs.cli.world import Switch, make
+from sdpo_envs.cli.world import ForScript, Settings, make
 from sdpo_envs.core import Outcome
 from sdpo_envs.errors import JudgeError, choose
 from sdpo_envs.llmjudge import LLMJudge
@@ -38,8 +38,7 @@ class JudgeAgreement:
     """Where its server is."""
     env: str = "sdpo/SciKnowEval-v0"
     """An environment that judges single actions by a rule; "module:id" imports the module first."""
-    settings: str = "{}"
-    """Keywords for the environment, as a JSON object."""
+    settings: Settings = "{}"
     tasks: int = 20
     """How many tasks; there are three actions each."""
     seed: int = 0
@@ -52,8 +51,7 @@ class JudgeAgreement:
     """More keywords for LLMJudge, as a JSON object; '{"max_tokens": null}' sends none to a server that refuses it."""
     concurrent: int = 8
     """Most judgements at a time."""
-    json: Switch = False
-    """Write JSON for a script to read."""
+    json: ForScript = False
 
     def __call__(self) -> None:
         """Run it.

@@ -6,6 +6,7 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
@@ -27,7 +28,7 @@ class NewEnv:
         sdpo new-env word_chains --into environments
     """
 
-    name: tyro.conf.Positional[str]
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
     """Of the folder, the module and the ids, such as word_chains: small letters, digits and underscores."""
     into: Path = Path()
     """Where the folder is made."""

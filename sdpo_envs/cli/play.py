@@ -12,7 +12,7 @@ import gymnasium
 from rich.console import Console
 
 from sdpo_envs.cli.screen import body, heading, screen, shown, write_json
-from sdpo_envs.cli.world import EnvId, Switch, make
+from sdpo_envs.cli.world import EnvId, ForScript, Settings, Switch, TaskId, make
 from sdpo_envs.core import Feedback, Verdict
 from sdpo_envs.env import JudgedEnv, natural
 from sdpo_envs.record import record
@@ -39,23 +39,19 @@ class Play:
     """
 
     env: EnvId
-    """A registered environment; "module:id" imports the module first."""
-    task: str | None = None
-    """The task's id; None draws one."""
+    task: TaskId = None
     seed: int = 0
     """Draws the tasks."""
     tasks: int = 1
     """How many to play, one after the other."""
     attempts: int = 1
     """Attempts at each, until one succeeds."""
-    settings: str = "{}"
-    """Keywords for the environment, as a JSON object."""
+    settings: Settings = "{}"
     reveal: Switch = False
     """Have the feedback tell what was right."""
     record: Path | None = None
     """A folder to write the attempts to, or to go on with, for `sdpo report` and `sdpo replay`."""
-    json: Switch = False
-    """Write what became of each task as JSON, and nothing else."""
+    json: ForScript = False
 
     def __call__(self) -> None:
         """Run it."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from sdpo_envs.cli.screen import screen, shown, table, write_json
-from sdpo_envs.cli.world import Switch, make
+from sdpo_envs.cli.world import ForScript, make
 from sdpo_envs.errors import SettingError
 from sdpo_envs.record import Difference, Row, replay, rows
 
@@ -35,8 +35,7 @@ class Replay:
     """The environment to judge in, where the recording does not say which."""
     settings: str = "{}"
     """Keywords for that one, as a JSON object."""
-    json: Switch = False
-    """Write JSON for a script to read."""
+    json: ForScript = False
 
     def __call__(self) -> None:
         """Run it."""

@@ -11,7 +11,8 @@ import tyro
 from sdpo_envs.bench import LEVELS, compare, save, show
 from sdpo_envs.bench.report import SUMMARY, summary
 from sdpo_envs.cli.screen import write_json
-from sdpo_envs.cli.world import Switch
+from sdpo_envs.cli.world import ForScript
+from sdpo_envs.errors import SettingError
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,9 @@ class Report:
         sdpo report 'runs/*/*.jsonl' --phase train --json
     """
 
-    runs: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN ...")]
+    runs: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN ...", help_behavior_hint="(required)")
+    ]
     """Recordings, files of rows, folders above them, patterns."""
     baseline: str | None = None
     """The algorithm to compare the others with."""
@@ -40,11 +43,16 @@ class Report:
     """A folder for report.html, summary.csv, curves.csv and curves.png."""
     title: str = "Comparison"
     """Of the page."""
-    json: Switch = False
-    """Write the numbers of summary.csv as JSON for a script to read."""
+    json: ForScript = False
 
     def __call__(self) -> None:
-        """Run it."""
+        """Run it.
+
+        Raises:
+            SettingError: no run is named, or `compare` takes it for a mistake.
+        """
+        if not self.runs:
+            raise SettingError("Name what to compare: folders of recordings, files of rows, or patterns of these.")
         found = compare(self.runs, baseline=self.baseline, levels=self.levels, phase=self.phase, last=self.last)
         if self.json:
             numbers = [dict(zip(SUMMARY, row, strict=True)) for row in summary(found)]

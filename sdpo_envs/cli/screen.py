@@ -39,7 +39,13 @@ def body(console: Console, text: str) -> None:
 def table(*heads: str, title: str = "") -> Table:
     """Return a table without frames, in which what is too long goes on below, but for its first column."""
     made = Table(
-        *heads, title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True
+        *heads,
+        title=title or None,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
     )
     for column in made.columns:
         column.overflow = "fold"

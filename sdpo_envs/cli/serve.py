@@ -6,7 +6,7 @@ import tyro
 
 from sdpo_envs.adapters.service import Service
 from sdpo_envs.cli import parse_settings
-from sdpo_envs.cli.world import EnvId
+from sdpo_envs.cli.world import EnvId, Settings
 from sdpo_envs.errors import require
 
 
@@ -22,10 +22,8 @@ class Serve:
         sdpo serve sdpo/SciKnowEval-v0 --settings '{"domain": "physics"}' --port 8001 --sessions 256
     """
 
-    env_id: EnvId
-    """As for gymnasium.make; MODULE:ID imports the module that registers it, also from this folder."""
-    settings: str = "{}"
-    """Keywords for gymnasium.make, as a JSON object."""
+    env: EnvId
+    settings: Settings = "{}"
     service: tyro.conf.OmitArgPrefixes[Service] = field(default_factory=Service)
     """Where to listen, and how much to take."""
 
@@ -37,4 +35,4 @@ class Serve:
             MissingExtra: OpenEnv is not installed.
         """
         server = require("sdpo_envs.adapters.openenv_server", "openenv")
-        server.serve(self.env_id, parse_settings(self.settings), self.service)
+        server.serve(self.env, parse_settings(self.settings), self.service)

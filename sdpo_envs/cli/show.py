@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sdpo_envs.cli.screen import body, facts, heading, screen, write_json
-from sdpo_envs.cli.world import EnvId, Switch, make
+from sdpo_envs.cli.world import EnvId, ForScript, Settings, Switch, TaskId, make
 from sdpo_envs.feedback import printable
 
 
@@ -23,17 +23,13 @@ class Show:
     """
 
     env: EnvId
-    """A registered environment; "module:id" imports the module first."""
-    task: str | None = None
-    """The task's id; None draws one."""
+    task: TaskId = None
     seed: int = 0
     """Draws the task."""
-    settings: str = "{}"
-    """Keywords for the environment, as a JSON object."""
+    settings: Settings = "{}"
     ids: Switch = False
     """Write the ids of all tasks instead, one a line."""
-    json: Switch = False
-    """Write JSON for a script to read."""
+    json: ForScript = False
 
     def __call__(self) -> None:
         """Run it."""

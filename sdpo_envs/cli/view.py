@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from sdpo_envs.cli.screen import write_json
-from sdpo_envs.cli.world import Switch
+from sdpo_envs.cli.world import ForScript, Switch
 from sdpo_envs.errors import SettingError
 from sdpo_envs.feedback import printable
 from sdpo_envs.viewer import read, save
@@ -37,8 +37,7 @@ class View:
     """Leave the prompts out, so that no environment is made."""
     play: Switch = False
     """Play episodes of several turns again, to show what the policy saw before each action."""
-    json: Switch = False
-    """Write JSON for a script to read."""
+    json: ForScript = False
 
     def __call__(self) -> None:
         """Run it."""

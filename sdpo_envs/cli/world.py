@@ -12,22 +12,52 @@ from sdpo_envs.cli import parse_settings
 from sdpo_envs.env import FeedbackEnv
 from sdpo_envs.errors import SettingError, choose, nearest
 
-EnvId = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ID")]
+EnvId = Annotated[
+    str,
+    tyro.conf.Positional,
+    tyro.conf.arg(
+        metavar="ID", help="A registered environment; MODULE:ID imports the module first, also from this folder."
+    ),
+]
 """An argument that names an environment."""
-Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+Settings = Annotated[str, tyro.conf.arg(metavar="JSON", help="Keywords for the environment, as a JSON object.")]
+"""An option that holds them."""
+TaskId = Annotated[
+    str | None, tyro.conf.arg(metavar="ID", help="A task's id.", help_behavior_hint="(default: one is drawn)")
+]
+"""An option that names one."""
+Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(help_behavior_hint="")]
 """A flag without its opposite."""
+ForScript = Annotated[
+    bool,
+    tyro.conf.FlagCreatePairsOff,
+    tyro.conf.arg(help="Write JSON for a script to read.", help_behavior_hint=""),
+]
+"""The flag of the commands that tell something."""
+
+
+def bring(module: str) -> None:
+    """Import a module that somebody named, since it registers environments.
+
+    Raises:
+        SettingError: it is not the name of a module.
+        ModuleNotFoundError: there is no such module.
+    """
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise SettingError(f"{module!r} is not the name of a module; one is written as in Python, without .py.")
+    importlib.import_module(module)
 
 
 def creator(env_id: str) -> Any:
     """Return what makes an environment: as a rule its class.
 
     Raises:
-        SettingError: no environment has that id; the message names the nearest.
-        ModuleNotFoundError: `env_id` is ``"module:id"``, and there is no such module.
+        SettingError: no environment has that id; the message names the nearest. Or as `bring`.
+        ModuleNotFoundError: as `bring`, of the module in ``"module:id"``.
     """
-    module, _, name = env_id.rpartition(":")
-    if module:
-        importlib.import_module(module)
+    module, colon, name = env_id.rpartition(":")
+    if colon:
+        bring(module)
     if name not in gymnasium.registry:
         hint = nearest(name, gymnasium.registry) or "."
         raise SettingError(f"No environment is registered as {name!r}{hint} `sdpo envs` lists those of this package.")

@@ -119,7 +119,7 @@ def test_a_model_that_the_server_does_not_have_is_told(transformers_serve: tuple
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        (["--url", "http://127.0.0.1:9/v1"], "needs --model"),
+        (["--suite", "micro", "--env-settings", '{"reveal": true}'], "leave out --env-settings"),
         (["--suite", "bundeld"], "did you mean 'bundled'"),
         (["--env-settings", "[]"], "JSON object"),
         (["--url", "nowhere", "--model", "m"], "http"),

@@ -184,5 +184,19 @@ def test_a_url_names_a_server() -> None:
     assert [server.fits(Conversation("a" * length), 9) for length in (30, 31)] == [True, False]
 
 
+@pytest.mark.parametrize(
+    ("remote", "source", "message"),
+    [
+        (Remote("http://localhost:1/v1"), Source(), "needs --model"),
+        (Remote(model="some/model"), Source(), "--model needs --url"),
+        (Remote("http://localhost:1/v1", "some/model"), Source("micro"), "leave one out"),
+    ],
+)
+def test_half_a_server_and_a_second_policy_are_refused(remote: Remote, source: Source, message: str) -> None:
+    """Rather than that another policy is scored under that name."""
+    with pytest.raises(SettingError, match=message):
+        remote.sampler(source, prompts(), 0)
+
+
 def test_without_a_url_the_policy_writes() -> None:
     assert isinstance(Remote().sampler(Source(), prompts(), 0), Policy)

@@ -1,6 +1,8 @@
 """`sdpo check` says of each law how it fared, and of one that is broken what to do."""
 
 import json
+import re
+import sys
 from typing import Any
 
 import gymnasium
@@ -61,6 +63,18 @@ def test_a_broken_law_says_what_failed_why_it_matters_and_how_to_mend_it(
     assert "not checked  groups: " in out
     assert "Not checked: There are no groups;" in out
     assert "passed       oracle: " in out
+
+
+def test_on_a_terminal_what_is_long_goes_on_beside_the_state(
+    capsys: pytest.CaptureFixture[str], broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    lines = re.sub(r"\x1b\[[\d;]*m", "", check(capsys, broken)[1]).splitlines()
+    assert max(map(len, lines)) <= 60
+    states = [line[:13].strip() for line in lines]
+    assert len(states) > 2 * len(LAWS)
+    assert set(states) == {"", "passed", "failed", "not checked"}
 
 
 def test_a_script_reads_the_same(capsys: pytest.CaptureFixture[str], broken: str) -> None:

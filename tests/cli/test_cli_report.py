@@ -42,3 +42,4 @@ def test_what_is_not_there_is_told(learner: str, capsys: pytest.CaptureFixture[s
     ended = run(capsys, "report", "absent", "--json")
     assert (ended.code, ended.out) == (1, "")
     assert ended.err.startswith("SettingError: There is no run at 'absent'")
+    assert run(capsys, "report").err.startswith("SettingError: Name what to compare")

@@ -76,6 +76,8 @@ def test_ids_are_listed_one_a_line(capsys: pytest.CaptureFixture[str]) -> None:
         (("sdpo/ToolUse-v0", "--settings", '{"split": "tset"}'), "SettingError: split='tset'.*did you mean 'test'"),
         (("sdpo/ToolUse-v0", "--seed", "-1"), "SettingError: seed=-1"),
         (("no_module:sdpo/ToolUse-v0",), "ModuleNotFoundError: No module named 'no_module'"),
+        ((":sdpo/ToolUse-v0",), "SettingError: '' is not the name of a module"),
+        (("../mine.py:sdpo/ToolUse-v0",), "SettingError: '../mine.py' is not the name of a module"),
         (("CartPole-v1",), "SettingError: CartPole-v1 is a CartPoleEnv, and no FeedbackEnv"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
