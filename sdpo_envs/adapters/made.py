@@ -1,5 +1,7 @@
-"""Makes the environment that an adapter adapts."""
+"""Makes the environment that an adapter adapts, and whose copies it plays in threads."""
 
+import contextlib
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,3 +25,8 @@ def made(env_id: str, settings: Mapping[str, Any]) -> gymnasium.Env[str, str]:
     if not isinstance(env.unwrapped, FeedbackEnv):
         raise SettingError(f"{env_id} is a {type(env.unwrapped).__name__} and gives no feedback; it is no FeedbackEnv.")
     return env
+
+
+def turns(env: gymnasium.Env[str, str]) -> contextlib.AbstractContextManager[Any]:
+    """Return what copies of `env` take turns by: nothing where they wait for others, and so may act side by side."""
+    return contextlib.nullcontext() if env.get_wrapper_attr("waits") else threading.Lock()

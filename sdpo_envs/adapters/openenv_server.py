@@ -21,8 +21,9 @@ from fastapi.responses import JSONResponse
 from openenv.core.env_server.http_server import HTTPEnvServer
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sdpo_envs.adapters.made import made
-from sdpo_envs.adapters.openenv import FeedbackAction, FeedbackObservation, ServedEnv
+from sdpo_envs.adapters.made import made, turns
+from sdpo_envs.adapters.openenv import FeedbackAction, FeedbackObservation
+from sdpo_envs.adapters.openenv_session import ServedEnv
 from sdpo_envs.adapters.service import Service
 from sdpo_envs.errors import InfrastructureError, SdpoError
 
@@ -44,12 +45,11 @@ def application(env_id: str, settings: Mapping[str, Any] | None = None, service:
     """
     service = service or Service()
     env = made(env_id, settings or {})
-    title = f"{env_id}, an environment with feedback"
-    app = FastAPI(title=title, version="1.0.0", max_body_size=service.message_bytes)
+    app = FastAPI(title=f"{env_id}, an environment with feedback", max_body_size=service.message_bytes)
     app.add_middleware(_Parting)
     for kind in (SdpoError, gymnasium.error.Error):
         app.add_exception_handler(kind, _explained)
-    factory = functools.partial(ServedEnv, env, service.characters)
+    factory = functools.partial(ServedEnv, env, turns(env), service.characters)
     server = HTTPEnvServer(factory, FeedbackAction, FeedbackObservation, max_concurrent_envs=service.sessions)
     server.register_routes(app)
     app.router.on_shutdown.append(env.close)

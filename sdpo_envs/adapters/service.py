@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 from sdpo_envs.env import natural
+from sdpo_envs.errors import SettingError
 
+_LAST_PORT = 2**16 - 1
 _AROUND = 2**16
 """Bytes of a message around its action."""
 
@@ -13,7 +15,7 @@ class Service:
     """Where a server listens, and how much it takes.
 
     Raises:
-        SettingError: `sessions` or `characters` is below 1, or `port` below 0.
+        SettingError: `sessions` or `characters` is below 1, or `port` is none.
     """
 
     host: str = "127.0.0.1"
@@ -26,7 +28,8 @@ class Service:
     """Of one action, at most; a longer one is refused with an error, and the session goes on."""
 
     def __post_init__(self) -> None:
-        natural("port", self.port, least=0)
+        if natural("port", self.port, least=0) > _LAST_PORT:
+            raise SettingError(f"port={self.port} is not offered; the last is {_LAST_PORT}.")
         natural("sessions", self.sessions)
         natural("characters", self.characters)
 

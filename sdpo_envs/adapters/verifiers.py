@@ -26,13 +26,12 @@ import gymnasium
 import verifiers.v1 as vf
 from pydantic import Field
 
-from sdpo_envs.adapters.made import made
-from sdpo_envs.adapters.told import told
-from sdpo_envs.core import Feedback, Outcome
+from sdpo_envs.adapters.made import made, turns
+from sdpo_envs.adapters.told import UNDECIDED, told
+from sdpo_envs.core import Outcome
 from sdpo_envs.errors import InfrastructureError, SandboxError, SettingError
 
 REWARD, PASSED = "reward", "passed"
-_UNDECIDED = {"verdict": None, "feedback": Feedback()}
 
 
 class FeedbackTasksetConfig(vf.TasksetConfig):  # type: ignore[misc]
@@ -76,6 +75,7 @@ class FeedbackTaskset(vf.Taskset[FeedbackTask, FeedbackTasksetConfig]):  # type:
         if not config.env:
             raise SettingError("No environment is named; give one, such as --env.taskset.env sdpo/ToolUse-v0.")
         self.env = made(config.env, config.settings)
+        self.turn = turns(self.env)
 
     def load(self) -> Iterator[FeedbackTask]:
         """Show each task, as its reset does."""
@@ -117,10 +117,10 @@ class FeedbackEpisodes(vf.Env[FeedbackEpisodesConfig]):  # type: ignore[misc]
         async with agents.agent.interaction(task) as interaction:
             trace = interaction.trace
             trace.rewards[REWARD] = trace.metrics[PASSED] = None
-            trace.info.update(task_id=data.id, seed=data.seed, turns=[], attempt="", **told(_UNDECIDED))
+            trace.info.update(task_id=data.id, seed=data.seed, turns=[], attempt="", **told(UNDECIDED))
             with contextlib.closing(copy.deepcopy(self.taskset.env)) as env:
-                await _play(env.reset, seed=data.seed, options={"task_id": data.id})
-                reward = await _converse(env, interaction)
+                await self._play(env.reset, seed=data.seed, options={"task_id": data.id})
+                reward = await self._converse(env, interaction)
             if not trace.errors:  # what a limit of the run cut short counts as it stands
                 trace.record_reward(REWARD, reward)
                 trace.record_metric(PASSED, trace.info["outcome"] == Outcome.PASSED.value)
@@ -129,28 +129,30 @@ class FeedbackEpisodes(vf.Env[FeedbackEpisodesConfig]):  # type: ignore[misc]
         """Close the environment."""
         self.taskset.env.close()
 
+    async def _converse(self, env: gymnasium.Env[str, str], interaction: vf.Interaction) -> float:
+        """Answer the policy until the episode or the run has ended; note what is said, and return the reward."""
+        reward, info = 0.0, interaction.trace.info
+        segment = await interaction.turn()
+        while not segment.terminated:
+            observation, earned, terminated, truncated, step = await self._play(env.step, _written(segment))
+            reward += earned
+            info.update(told(step), attempt=env.get_wrapper_attr("attempt"))
+            info["turns"].append(info["feedback"])
+            if terminated or truncated:
+                break
+            segment = await interaction.turn(observation)
+        return reward
 
-async def _converse(env: gymnasium.Env[str, str], interaction: vf.Interaction) -> float:
-    """Answer the policy until the episode or the run has ended; note what is said, and return the reward."""
-    reward, info = 0.0, interaction.trace.info
-    segment = await interaction.turn()
-    while not segment.terminated:
-        observation, earned, terminated, truncated, step = await _play(env.step, _written(segment))
-        reward += earned
-        info.update(told(step), attempt=env.get_wrapper_attr("attempt"))
-        info["turns"].append(info["feedback"])
-        if terminated or truncated:
-            break
-        segment = await interaction.turn(observation)
-    return reward
+    async def _play(self, call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        def in_turn() -> Any:
+            with self.taskset.turn:
+                return call(*arguments, **options)
 
-
-async def _play(call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    try:
-        return await asyncio.to_thread(call, *arguments, **options)
-    except InfrastructureError as error:
-        kind = vf.SandboxError if isinstance(error, SandboxError) else vf.TaskError
-        raise kind(f"{type(error).__name__}: {error}") from error
+        try:
+            return await asyncio.to_thread(in_turn)
+        except InfrastructureError as error:
+            kind = vf.SandboxError if isinstance(error, SandboxError) else vf.TaskError
+            raise kind(f"{type(error).__name__}: {error}") from error
 
 
 def _written(segment: vf.Segment) -> str:

@@ -17,8 +17,8 @@ from typing import Any
 
 import gymnasium
 
-from sdpo_envs.adapters.made import made
-from sdpo_envs.adapters.told import told
+from sdpo_envs.adapters.made import made, turns
+from sdpo_envs.adapters.told import chat, told
 from sdpo_envs.env import JudgedEnv
 from sdpo_envs.errors import SettingError, require
 from sdpo_envs.turns import TurnsEnv
@@ -107,10 +107,9 @@ def rows(
     for index, task_id in enumerate(env.get_wrapper_attr("task_ids") if task_ids is None else task_ids):
         extra = {"index": index, "settings": spelled}
         episode = Episode(env_id, task_id, extra)
-        system = [{"role": "system", "content": episode.system}] if episode.system else []
         yield {
             "data_source": env_id,
-            "prompt": [*system, {"role": "user", "content": episode.observation}],
+            "prompt": chat(episode.system, episode.observation),
             "ability": env_id if env.spec is None else env.spec.name,
             "reward_model": {"style": "rule", "ground_truth": task_id},
             "extra_info": extra,
@@ -221,6 +220,6 @@ def _agent(env: gymnasium.Env[str, str]) -> str:
 
 @functools.cache
 def _loaded(env_id: str, settings: str) -> tuple[gymnasium.Env[str, str], contextlib.AbstractContextManager[Any]]:
-    """Return an environment to copy, and what its copies take turns by: nothing where they may step side by side."""
+    """Return an environment to copy, and what its copies take turns by."""
     env = made(env_id, json.loads(settings))
-    return env, contextlib.nullcontext() if env.get_wrapper_attr("waits") else threading.Lock()
+    return env, turns(env)

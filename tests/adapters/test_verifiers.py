@@ -39,15 +39,21 @@ Reply = Callable[[list[dict[str, Any]]], str | int]
 """What the policy says to a conversation, or the HTTP status by which its server fails."""
 
 
-@contextlib.contextmanager
-def policy(reply: Reply) -> Iterator[str]:
-    """Serve a policy as OpenAI's protocol has it."""
-    app = FastAPI()
+class Policy:
+    """Served as OpenAI's protocol has it, at `url`."""
+
+    url: str
+    reply: Reply
+
+
+@pytest.fixture(scope="module")
+def policy() -> Iterator[Policy]:
+    app, policy = FastAPI(), Policy()
 
     @app.post("/v1/chat/completions")
     async def complete(request: Request) -> Any:
         body = await request.json()
-        said = reply(body["messages"])
+        said = policy.reply(body["messages"])
         if isinstance(said, int):
             return JSONResponse({"error": {"message": "no model today"}}, said)
         message = {"role": "assistant", "content": said}
@@ -69,7 +75,8 @@ def policy(reply: Reply) -> Iterator[str]:
     try:
         while not server.started:
             time.sleep(0.01)
-        yield f"http://127.0.0.1:{socket.getsockname()[1]}/v1"
+        policy.url = f"http://127.0.0.1:{socket.getsockname()[1]}/v1"
+        yield policy
     finally:
         server.should_exit = True
         thread.join()
@@ -79,8 +86,9 @@ def policy(reply: Reply) -> Iterator[str]:
 class Evaluation:
     """verifiers' own evaluation of an environment with a policy, each in a folder of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, policy: Policy) -> None:
         self.root = folder
+        self.policy = policy
         self.runs = 0
 
     @property
@@ -100,28 +108,28 @@ class Evaluation:
     ) -> list[vf.Episode]:
         self.runs += not resume
         env = {"taskset": {"id": "sdpo-verifiers", "env": env_id, **taskset}, **({"agent": agent} if agent else {})}
-        with policy(reply) as url:
-            settings = {
-                "env": env,
-                "model": "scripted",
-                "client": {"base_url": url, "api_key_var": "NO_KEY"},
-                "select": select or {},
-                "num_rollouts": rollouts,
-                "push": False,
-                "rich": None,
-                "output_dir": self.root,
-                "run": {"name": self.folder.name},
-                "resume": resume,
-            }
-            return asyncio.run(run_eval(EvalConfig.model_validate(settings)))
+        self.policy.reply = reply
+        settings = {
+            "env": env,
+            "model": "scripted",
+            "client": {"base_url": self.policy.url, "api_key_var": "NO_KEY"},
+            "select": select or {},
+            "num_rollouts": rollouts,
+            "push": False,
+            "rich": None,
+            "output_dir": self.root,
+            "run": {"name": self.folder.name},
+            "resume": resume,
+        }
+        return asyncio.run(run_eval(EvalConfig.model_validate(settings)))
 
 
 @pytest.fixture
-def evaluate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Evaluation:
+def evaluate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: Policy) -> Evaluation:
     monkeypatch.setattr("verifiers.v1.runtimes.subprocess.CACHE_DIR", tmp_path)
     monkeypatch.setenv("VF_RUN_ID", "tests")
     monkeypatch.delenv("PRIME_API_KEY", raising=False)
-    return Evaluation(tmp_path)
+    return Evaluation(tmp_path, policy)
 
 
 def script(actions: Sequence[str]) -> Reply:
@@ -253,13 +261,13 @@ def test_what_breaks_is_tried_again_where_verifiers_is_told_to(evaluate: Evaluat
     env = load_environment(resolve_env_config(config))
     task = next(iter(env.taskset))
 
-    async def play(url: str) -> vf.Episode:
-        client = vf.EvalClientConfig(base_url=url, api_key_var="NO_KEY")
+    async def play() -> vf.Episode:
+        client = vf.EvalClientConfig(base_url=evaluate.policy.url, api_key_var="NO_KEY")
         async with env.serving():
             return await env.run_slot(env.slots(task)[0], vf.ModelContext("scripted", client))
 
-    with policy(reply) as url:
-        episode = asyncio.run(play(url))
+    evaluate.policy.reply = reply
+    episode = asyncio.run(play())
     assert (episode.ok, episode.traces[0].reward, len(tries)) == (True, 1.0, 2)
     assert episode.errors[0].message == "JudgeError: the judge lost its glasses"
 
@@ -299,6 +307,7 @@ def test_a_successful_peer_is_found_among_the_traces_of_a_task(evaluate: Evaluat
 class Meeting(addition.Addition):
     """Judges only when four episodes are being judged."""
 
+    waits = True
     barrier = threading.Barrier(4)
 
     def step(self, action: str) -> Any:
@@ -306,15 +315,25 @@ class Meeting(addition.Addition):
         return super().step(action)
 
 
-@pytest.fixture
-def meeting() -> Iterator[str]:
-    gymnasium.register("tests/Meeting-v0", entry_point=functools.partial(Meeting))
-    yield "tests/Meeting-v0"
-    del gymnasium.registry["tests/Meeting-v0"]
+class Alone(addition.Addition):
+    """Cannot bear to be judged in company."""
+
+    busy = threading.Lock()
+
+    def step(self, action: str) -> Any:
+        assert self.busy.acquire(blocking=False)
+        time.sleep(0.05)
+        self.busy.release()
+        return super().step(action)
 
 
-def test_episodes_are_judged_at_once(evaluate: Evaluation, meeting: str) -> None:
-    episodes = evaluate(meeting, right, select={"limit": 4})
+@pytest.mark.parametrize("cls", [Meeting, Alone])
+def test_episodes_are_judged_at_once_where_the_environment_waits_for_others(
+    evaluate: Evaluation, cls: type[addition.Addition], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gymnasium.envs.registration, "registry", dict(gymnasium.registry))
+    gymnasium.register("tests/Company-v0", entry_point=functools.partial(cls))
+    episodes = evaluate("tests/Company-v0", right, select={"limit": 4})
     assert [episode.traces[0].reward for episode in episodes] == [1.0] * 4
 
 
@@ -362,17 +381,17 @@ def test_the_example_evaluates(evaluate: Evaluation) -> None:
     assert 0.0 < sum(trace.reward for trace in traces) / 32 < 0.6
 
 
-def test_the_command_line_of_verifiers_evaluates_and_writes_nothing_secret(tmp_path: Path) -> None:
+def test_the_command_line_of_verifiers_evaluates_and_writes_nothing_secret(tmp_path: Path, policy: Policy) -> None:
     env = gymnasium.make("sdpo/SciKnowEval-v0", domain="physics").unwrapped
-    with policy(lambda messages: "It is <answer>\nB\n</answer>") as url:
-        command = [
-            *(sys.executable, "-c", "from verifiers.v1.cli.eval.main import main; main()"),
-            *("sdpo-verifiers", "-m", "scripted", "-n", "6"),
-            *("--env.taskset.env", "sdpo/SciKnowEval-v0", "--env.taskset.settings", '{"domain": "physics"}'),
-            *("--client.base-url", url, "--no-push", "--no-rich", "-o", str(tmp_path), "--run.name", "run"),
-        ]
-        environment = {**os.environ, "HOME": str(tmp_path), "PYTHONWARNINGS": "error"}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    policy.reply = lambda messages: "It is <answer>\nB\n</answer>"
+    command = [
+        *(sys.executable, "-c", "from verifiers.v1.cli.eval.main import main; main()"),
+        *("sdpo-verifiers", "-m", "scripted", "-n", "6"),
+        *("--env.taskset.env", "sdpo/SciKnowEval-v0", "--env.taskset.settings", '{"domain": "physics"}'),
+        *("--client.base-url", policy.url, "--no-push", "--no-rich", "-o", str(tmp_path), "--run.name", "run"),
+    ]
+    environment = {**os.environ, "HOME": str(tmp_path), "PYTHONWARNINGS": "error"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     lines = (tmp_path / "run" / "traces.jsonl").read_text(encoding="utf-8").splitlines()
     episodes = [vf.WireEpisode.model_validate(json.loads(line)) for line in lines]
