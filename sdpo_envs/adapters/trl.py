@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
 
+from sdpo_envs.adapters.made import made
 from sdpo_envs.core import Feedback, Outcome, Verdict
-from sdpo_envs.env import FeedbackEnv, natural
+from sdpo_envs.env import natural
 from sdpo_envs.errors import InfrastructureError, SettingError, require
 from sdpo_envs.record import RecordedGroups, record
 from sdpo_envs.record.recording import Recording
@@ -49,8 +49,9 @@ class Reward:
     """A reward function for TRL's trainers: the environment judges the completions of a batch at once.
 
     Rewards are the environment's own. Where its machinery broke the reward is None, which TRL leaves out of means and
-    advantages. Where TRL lets a reward function log, it logs the share of each outcome, ``env/passed`` and so on to
-    ``env/undecided``, and beside each completion its task, outcome, feedback and error.
+    advantages, unless another reward function rewards that completion. Where TRL lets a reward function log, it logs
+    the share of each outcome, ``env/passed`` and so on to ``env/undecided``, and beside each completion its task,
+    outcome, feedback and error.
 
     Args:
         env_id: A registered environment whose episodes are one action.
@@ -100,7 +101,8 @@ class Reward:
             InfrastructureError: nothing at all could be judged.
         """
         if "task_id" not in columns:
-            raise SettingError("No column 'task_id' came with the completions; use dataset(), and keep unused columns.")
+            told = "use dataset(), and leave remove_unused_columns at False"
+            raise SettingError(f"No column 'task_id' came with the completions; {told}.")
         step = getattr(columns.get("trainer_state"), "global_step", 0)
         seed = int(np.random.SeedSequence([self.seed, step]).generate_state(1)[0])
         tokens = [len(ids) for ids in columns.get("completion_ids", ())]
@@ -141,18 +143,6 @@ class Reward:
             envs.spec = self._env.unwrapped.spec
             self._groups[slots] = envs if self._recording is None else record(envs, self._recording)
         return self._groups[slots]
-
-
-def made(env_id: str, settings: Mapping[str, Any]) -> gymnasium.Env[str, str]:
-    """Make the environment of that id.
-
-    Raises:
-        SettingError: it is no `FeedbackEnv`.
-    """
-    env: gymnasium.Env[str, str] = gymnasium.make(env_id, disable_env_checker=True, **settings)
-    if not isinstance(env.unwrapped, FeedbackEnv):
-        raise SettingError(f"{env_id} is a {type(env.unwrapped).__name__} and gives no feedback; it is no FeedbackEnv.")
-    return env
 
 
 def chat(system: str, user: str) -> list[dict[str, str]]:

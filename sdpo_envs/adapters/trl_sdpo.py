@@ -10,14 +10,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-import trl
-from trl.experimental.sdpo import SDPOConfig, SDPOTrainer
-from trl.experimental.sdpo.sdpo_trainer import SuccessfulRolloutTeacherContextBuilder, _extract_last_user_text
-
 from sdpo_envs.adapters.trl import Judged, Reward
 from sdpo_envs.core import Outcome
-from sdpo_envs.errors import SettingError
+from sdpo_envs.errors import SettingError, require
+
+try:
+    import torch
+    import trl
+    from trl.experimental.sdpo import SDPOConfig, SDPOTrainer
+    from trl.experimental.sdpo.sdpo_trainer import SuccessfulRolloutTeacherContextBuilder, _extract_last_user_text
+except ModuleNotFoundError:
+    require("trl", "trl")
+    raise
 
 RELEASE = "1.16"
 """What of TRL this is written for: 1.16.0 and its patches, as what it replaces is no public interface of TRL's."""
@@ -61,7 +65,7 @@ class LiveSDPOTrainer(SDPOTrainer):
     """`SDPOTrainer` whose feedback and peers are an environment's.
 
     An attempt whose machinery broke teaches nothing: it has no feedback, and its advantage is 0. (TRL's own counts a
-    reward of None as 0.)
+    reward of None as 0, and in its ``reward_mean`` still does so for a group of which all broke.)
 
     Args:
         model: As TRL takes it.
@@ -96,11 +100,16 @@ class LiveSDPOTrainer(SDPOTrainer):
         self.teacher_context_builder: LiveContext = LiveContext(self, rewards[0])
 
     def _calculate_rewards(self, *batch: Any, **named: Any) -> torch.Tensor:
-        """Give an attempt that nobody decided about the mean of its group, so that it changes no advantage."""
+        """Give an attempt that the environment left undecided the mean of its group, so that it changes no advantage.
+
+        That is the mean of every reward function, as the others count for nothing there.
+        """
         rewards: torch.Tensor = super()._calculate_rewards(*batch, **named)  # type: ignore[no-untyped-call]
-        groups = rewards.view(-1, self.teacher_context_builder.reward.group_size, rewards.shape[-1])
-        undecided = groups.isnan().all(dim=2, keepdim=True)
-        means = groups.nanmean(dim=1, keepdim=True).nan_to_num(0.0)
+        reward = self.teacher_context_builder.reward
+        groups = rewards.view(-1, reward.group_size, rewards.shape[-1])
+        undecided = groups[..., [self.reward_funcs.index(reward)]].isnan()
+        decided = groups.nan_to_num(0.0).masked_fill(undecided, 0.0)  # TRL counts None as 0
+        means = decided.sum(dim=1, keepdim=True) / (~undecided).sum(dim=1, keepdim=True)
         return torch.where(undecided, means, groups).view_as(rewards)
 
 

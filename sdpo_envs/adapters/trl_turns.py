@@ -8,13 +8,15 @@ import copy
 import functools
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
+from weakref import WeakSet
 
 import gymnasium
 import numpy as np
 
-from sdpo_envs.adapters.trl import Judged, chat, made
+from sdpo_envs.adapters.made import made
+from sdpo_envs.adapters.trl import Judged, chat
 from sdpo_envs.core import Feedback
 from sdpo_envs.env import Tool
 from sdpo_envs.errors import InfrastructureError, SettingError, require
@@ -32,7 +34,8 @@ class Episodes:
 
     The tools are those that the environment offers (`FeedbackEnv.tools`), or else one, ``act(action)``. A tool returns
     the next observation, and at the end the feedback. An episode that the policy leaves before its end earns 0.0; one
-    whose machinery broke earns None, which TRL leaves out of means and advantages.
+    whose machinery broke earns None, which TRL leaves out of means and advantages. Where all of them broke, or one by
+    what is no `InfrastructureError`, asking for a reward raises.
 
     All rollouts of a group get the same row of the data set, so they start alike: at its ``task_id``, by its ``seed``.
 
@@ -42,21 +45,26 @@ class Episodes:
         **settings: Keywords for it. Observations that hold only what is new, ``prompt="new"``, suit a conversation.
 
     Raises:
-        SettingError: the environment gives no feedback.
+        SettingError: the environment gives no feedback, or has a tool of a name that is taken.
     """
 
     def __init__(self, env_id: str, *, asks: str | None = None, **settings: Any) -> None:
         self._env = made(env_id, settings)
         tools = self._env.get_wrapper_attr("tools")()
         methods = {tool.__name__: _method(tool) for tool in tools or (act,)}
+        for taken in methods.keys() & {"reset", "get_reward", "task_id", "judged"}:
+            raise SettingError(f"{env_id} has a tool {taken!r}, a name that an episode needs for itself; rename it.")
         if asks is None:
             asks = _ACT_UNTAGGED if tools else _ACT
         name = type(self._env.unwrapped).__name__
         self._episode: type[Episode] = type(name, (Episode,), {**methods, "_asks": asks})
+        self._episodes: WeakSet[Episode] = WeakSet()
 
     def __call__(self) -> "Episode":
         """Return an environment of its own, which shares tasks, judge and sandbox with the others."""
-        return self._episode(copy.deepcopy(self._env))
+        episode = self._episode(copy.deepcopy(self._env), self._episodes)
+        self._episodes.add(episode)
+        return episode
 
     def dataset(self, seed: int = 0) -> Any:
         """Return a `datasets.Dataset` of every task: ``prompt``, its system turn and an empty one, which `reset` fills;
@@ -85,9 +93,11 @@ class Episode:
 
     _asks: str = _ACT
 
-    def __init__(self, env: gymnasium.Env[str, str]) -> None:
+    def __init__(self, env: gymnasium.Env[str, str], episodes: Collection["Episode"]) -> None:
         self._env = env
+        self._episodes = episodes
         self._running = False
+        self._bug: Exception | None = None
         self.task_id = ""
         self.judged = Judged(0.0, None, Feedback())
 
@@ -100,7 +110,7 @@ class Episode:
         task_id, seed = row.get("task_id"), row.get("seed")
         if task_id is None and seed is None:
             raise SettingError("A row needs a task_id or a seed, or its rollouts start apart; use Episodes.dataset().")
-        self.judged = Judged(0.0, None, Feedback())
+        self.judged, self._bug = Judged(0.0, None, Feedback()), None
         try:
             observation, info = self._env.reset(seed=seed, options={"task_id": task_id})
         except InfrastructureError as error:
@@ -109,7 +119,16 @@ class Episode:
         return observation + self._asks
 
     def get_reward(self) -> float | None:
-        """Return the reward of the episode, None if its machinery broke."""
+        """Return the reward of the episode, None if its machinery broke.
+
+        Raises:
+            InfrastructureError: that of all episodes broke.
+            Exception: what the environment raised that is no `InfrastructureError`; TRL showed it to the policy.
+        """
+        if self._bug is not None:
+            raise self._bug
+        if all(each.judged.error for each in self._episodes):
+            raise InfrastructureError(f"Each of {len(self._episodes)} episodes broke: {self.judged.error}")
         return None if self.judged.error else self.judged.reward
 
     def _act(self, action: str) -> str:
@@ -119,6 +138,9 @@ class Episode:
             observation, reward, terminated, truncated, info = self._env.step(action)
         except InfrastructureError as error:
             return self._broken(error)
+        except Exception as error:
+            self._bug = error
+            raise
         self._running = not (terminated or truncated)
         self.judged = Judged(float(reward), info["verdict"], info["feedback"])
         return observation if self._running else f"{observation}\n\n{_OVER}".lstrip()
@@ -135,7 +157,7 @@ def act(action: str) -> str:
     Args:
         action: What you do, in the form that is asked for.
     """
-    return action
+    return str(action)  # a policy may give a number
 
 
 def _method(tool: Tool) -> Callable[..., str]:

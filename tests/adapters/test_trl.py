@@ -128,7 +128,7 @@ def test_a_group_that_is_none_is_an_error() -> None:
 
 
 def test_mistakes_of_the_caller_name_the_remedy() -> None:
-    with pytest.raises(SettingError, match="use dataset"):
+    with pytest.raises(SettingError, match=r"use dataset.*remove_unused_columns"):
         Reward(addition.ADDITION)(completions=["1"])
     with pytest.raises(SettingError, match="takes several actions, and has no reward after one; use Episodes"):
         Reward(addition.GUESSING)(completions=["1"], task_id=[addition.TASKS[0].id])

@@ -1,10 +1,11 @@
 """TRL's SDPO with live feedback: what the self-teacher reads is what this project's own agent would write."""
 
+import importlib
 import inspect
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,72 +17,17 @@ import pytest
 import torch
 import trl
 from datasets import Dataset
+from kept import Kept, settings, told
 from recited import MICRO, OLD_NAME, SAME, in_turn, micro, recite, weights
 from trl.experimental.sdpo import SDPOConfig, SDPOTrainer, sdpo_trainer
 
-from sdpo_agent import Attempt, Group, Reprompt, Turn, hindsight
 from sdpo_agent import reprompt as words
-from sdpo_envs import JudgedEnv, Outcome, SettingError, Task, Verdict
+from sdpo_envs import JudgedEnv, MissingExtra, Outcome, SettingError, Task, Verdict
 from sdpo_envs.adapters import trl_sdpo
 from sdpo_envs.adapters.trl import Judged, Reward
 from sdpo_envs.adapters.trl_sdpo import LiveContext, LiveSDPOConfig, LiveSDPOTrainer
 
 pytestmark = pytest.mark.filterwarnings(OLD_NAME)
-
-
-class Kept(LiveSDPOTrainer):
-    """Keeps what it is trained on, and every token that its teacher reads."""
-
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        self.batches: list[dict[str, Any]] = []
-        self.heard: list[str] = []
-        self.teacher_model.register_forward_pre_hook(self._hear, with_kwargs=True)
-
-    def _hear(self, module: Any, arguments: Any, named: dict[str, torch.Tensor]) -> None:
-        for ids, mask in zip(named["input_ids"], named["attention_mask"], strict=True):
-            self.heard.append(self.processing_class.decode(ids[mask.bool()]))
-
-    def _prepare_training_batch(self, inputs: Any) -> Any:
-        rows = [{"prompt": row["prompt"], "task_id": row["task_id"]} for row in inputs]
-        batch = super()._prepare_training_batch(inputs)
-        self.batches.append({**batch, "rows": rows, "judged": self.teacher_context_builder.reward.judged})
-        return batch
-
-
-def settings(tmp_path: Path, size: int, **more: Any) -> LiveSDPOConfig:
-    given: dict[str, Any] = {
-        **SAME,
-        "per_device_train_batch_size": size,
-        "num_generations": size,
-        "max_completion_length": 40,
-        **more,
-    }
-    return LiveSDPOConfig(str(tmp_path), **given)
-
-
-def told(trainer: Kept) -> list[tuple[str, str, str]]:
-    """For each attempt: the student's prompt, what the teacher has to read in its place, and the action."""
-    chat: Callable[..., str] = trainer.processing_class.apply_chat_template
-    found = []
-    for batch in trainer.batches:
-        size = trainer.num_generations
-        tokens = trainer._get_completion_ids_list(batch)
-        attempts = []
-        for row, judged, ids in zip(batch["rows"], batch["judged"], tokens, strict=True):
-            action = trainer.processing_class.decode(ids, skip_special_tokens=True)
-            cut_short = ids[-1] != trainer.processing_class.eos_token_id
-            turn = Turn(row["prompt"][-1]["content"], action, tuple(ids), (0.0,) * len(ids), cut_short)
-            decided = (judged.verdict, None if judged.error else judged.feedback, judged.error)
-            attempts.append(Attempt(row["task_id"], (turn,), judged.reward, *decided))
-        for at, (row, attempt, ids) in enumerate(zip(batch["rows"], attempts, tokens, strict=True)):
-            group = Group(attempt.task_id, tuple(attempts[at - at % size : at - at % size + size]))
-            question = row["prompt"][-1]["content"]
-            written = hindsight(group, attempt, question, Reprompt()) if attempt.decided else None
-            read = [*row["prompt"][:-1], {"role": "user", "content": written or question}]
-            texts = [chat(each, add_generation_prompt=True, tokenize=False) for each in (row["prompt"], read)]
-            found.append((*texts, trainer.processing_class.decode(ids)))
-    return found
 
 
 def test_a_real_trainer_takes_two_steps_and_its_teacher_reads_what_the_agents_would(tmp_path: Path) -> None:
@@ -114,15 +60,30 @@ def test_a_real_trainer_takes_two_steps_and_its_teacher_reads_what_the_agents_wo
     assert logged == pytest.approx([by_peer, by_feedback, sum(masks)])
 
 
-def recited(tmp_path: Path, says: Sequence[str], **more: Any) -> Kept:
-    """Train for a step on one group at the first sum, whose attempts are these."""
+def recited(tmp_path: Path, says: Sequence[str], others: Sequence[Any] = (), **more: Any) -> Kept:
+    """Train for a step on one group at the first sum, whose attempts are these; other functions reward them, too."""
     model, tokenizer = micro()
     recite(model, tokenizer, in_turn(says))
     reward = Reward(addition.ADDITION, group_size=len(says))
     args = settings(tmp_path, len(says), **{"max_steps": 1, **more})
-    trainer = Kept(model, reward, args, reward.dataset().select([0]), processing_class=tokenizer)
+    trainer = Kept(model, [*others, reward], args, reward.dataset().select([0]), processing_class=tokenizer)
     trainer.train()
     return trainer
+
+
+def test_what_is_learned_from_again_and_after_a_resume_is_read_with_the_same_attempt(tmp_path: Path) -> None:
+    """A batch of attempts is taken apart, each part learned from twice; a resumed run samples its own."""
+    apart = {"per_device_train_batch_size": 2, "num_generations": 4, "steps_per_generation": 2, "num_iterations": 2}
+    saved = {"max_steps": 4, "save_strategy": "steps", "save_steps": 3}
+    args = settings(tmp_path, 4, **apart, **saved)
+    trainer = Kept(MICRO, Reward("sdpo/MicroTool-v0", group_size=4), args)
+    trainer.train()
+    expected = [read + action for _, read, action in told(trainer)]
+    assert trainer.heard == expected * 2
+    assert len(set(expected)) > 1
+    trainer = Kept(MICRO, Reward("sdpo/MicroTool-v0", group_size=4), args)
+    trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
+    assert trainer.heard == [read + action for _, read, action in told(trainer)][:2]
 
 
 RIGHT = addition.answer(addition.TASKS[0].id)
@@ -216,6 +177,19 @@ def test_what_broke_is_no_reward_of_zero_beside_a_policy_loss(tmp_path: Path) ->
     assert not any("lost its glasses" in read or "has a hole" in read for read in trainer.heard)
 
 
+def test_what_broke_has_no_advantage_even_where_another_function_rewards_it(tmp_path: Path) -> None:
+    def short(completions: Sequence[Any], **_: Any) -> list[float]:
+        return [1.0 if len(each[0]["content"]) < 3 else 0.0 for each in completions]
+
+    says = [RIGHT, addition.BREAK_WALL, "7", "8"]
+    trainer = recited(tmp_path, says, [short], distillation_weight=0.5, scale_rewards="none")
+    short_of_right = float(len(RIGHT) < 3)
+    mean = (1.0 + short_of_right + 1.0 + 1.0) / 3
+    assert trainer.batches[0]["advantages"].tolist() == pytest.approx(
+        [1.0 + short_of_right - mean, 0.0, 1.0 - mean, 1.0 - mean]
+    )
+
+
 def test_settings_choose_what_is_read(tmp_path: Path) -> None:
     both = recited(tmp_path, [RIGHT, "7"], environment_feedback_only_without_solution=False)
     assert words.SOLUTION in both.heard[1]
@@ -288,6 +262,13 @@ def test_mistakes_of_the_caller_name_the_remedy(tmp_path: Path, monkeypatch: pyt
         LiveSDPOTrainer(MICRO, reward, settings(tmp_path, 4))
 
 
+def test_without_trl_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "trl", None)
+    monkeypatch.delitem(sys.modules, trl_sdpo.__name__)
+    with pytest.raises(MissingExtra, match=r"needs the module 'trl'.*sdpo-envs\[trl\]"):
+        importlib.import_module(trl_sdpo.__name__)
+
+
 def test_processes_that_share_a_group_are_refused(tmp_path: Path) -> None:
     args = settings(tmp_path, 4)
     args.per_device_train_batch_size = 2  # as with two processes of two
@@ -296,10 +277,17 @@ def test_processes_that_share_a_group_are_refused(tmp_path: Path) -> None:
 
 
 TWO = """
-import sys
+import os, socket, sys
 sys.path[:0] = {path!r}
 from pathlib import Path
-from test_trl_sdpo import MICRO, Kept, Reward, settings, told
+from kept import Kept, settings, told
+from recited import MICRO
+from sdpo_envs.adapters.trl import Reward
+with socket.create_server(("127.0.0.1", 0)) as free:
+    port = free.getsockname()[1]
+other = os.fork()  # what was imported is shared, and nothing has run yet
+rank = "0" if other else "1"
+os.environ.update(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
 trainer = Kept(MICRO, Reward("sdpo/MicroTool-v0", group_size=4), settings(Path({folder!r}), 4, max_steps=1))
 trainer.train()
 assert trainer.accelerator.num_processes == 2
@@ -309,6 +297,8 @@ taught = trainer.accelerator.gather(trainer.batches[0]["self_distillation_mask"]
 assert len(taught) == 8
 assert trainer.state.log_history[0]["self_distillation/reprompt_sample_fraction"] == taught.mean().item()
 Path({folder!r}, str(trainer.accelerator.process_index)).write_text(trainer.batches[0]["rows"][0]["task_id"])
+if other:
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(other, 0)[1]))
 """
 
 
@@ -317,9 +307,10 @@ def test_each_of_two_processes_judges_its_own_groups(tmp_path: Path) -> None:
     script.write_text(
         TWO.format(path=[str(Path(__file__).parent), str(Path(addition.__file__).parent)], folder=str(tmp_path))
     )
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
     here = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=here, capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run(
+        [sys.executable, str(script)], env=here, capture_output=True, text=True, timeout=200, check=False
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert (tmp_path / "0").read_text() != (tmp_path / "1").read_text()
 

@@ -11,6 +11,7 @@ os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
 import pytest
 from recited import OLD_NAME, SAME, talker
+from trl import GRPOConfig
 
 from sdpo_envs.adapters.trl_turns import Episodes
 
@@ -56,8 +57,12 @@ def test_the_page_names_the_tools_that_there_are() -> None:
 
 
 @pytest.mark.parametrize("name", ["trl_grpo", "trl_turns"])
-def test_an_example_runs(name: str, tmp_path: Path) -> None:
-    (share,) = load(name).main(steps=1, output=str(tmp_path))
+def test_an_example_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    example = load(name)
+    monkeypatch.setattr(
+        example, "GRPOConfig", lambda output, **given: GRPOConfig(output, **given | {"per_device_train_batch_size": 16})
+    )
+    (share,) = example.main(steps=1, output=str(tmp_path))
     assert 0.0 < share < 1.0, "the policy can do some of it, and has something to learn"
 
 

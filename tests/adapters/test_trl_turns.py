@@ -19,7 +19,7 @@ from recited import OLD_NAME, SAME, recite, talker, weights
 from transformers.utils import get_json_schema
 from trl import GRPOConfig, GRPOTrainer
 
-from sdpo_envs import SandboxError, SettingError
+from sdpo_envs import InfrastructureError, SandboxError, SettingError
 from sdpo_envs.adapters.trl_turns import Episodes
 
 TOOLS = {
@@ -134,7 +134,9 @@ def test_rollouts_of_a_row_start_alike_and_one_without_a_row_is_an_error() -> No
 
 
 def test_what_breaks_is_none_and_never_zero(monkeypatch: pytest.MonkeyPatch) -> None:
-    episode: Any = Episodes(addition.GUESSING)()
+    factory = Episodes(addition.GUESSING)
+    episode: Any = factory()
+    other = factory()
     episode.reset(task_id=addition.TASKS[0].id)
     episode.act("1")
     assert episode.act(addition.BREAK_WALL) == "The environment broke. This attempt does not count."
@@ -150,10 +152,26 @@ def test_what_breaks_is_none_and_never_zero(monkeypatch: pytest.MonkeyPatch) -> 
         patch.setattr(addition.Guessing, "begin", broken)
         assert episode.reset(task_id=addition.TASKS[0].id) == "The environment broke. This attempt does not count."
         assert episode.get_reward() is None
+        del other  # as where a batch is one episode
+        with pytest.raises(InfrastructureError, match="Each of 1 episodes broke: SandboxError: no house to open"):
+            episode.get_reward()
     episode.reset(task_id=addition.TASKS[0].id)
     assert episode.get_reward() == 0.0, "the next episode counts again"
-    with pytest.raises(ZeroDivisionError):
-        episode.act(addition.BUG)
+
+
+def test_a_number_for_a_text_is_read_as_it_is_written() -> None:
+    episode: Any = Episodes(addition.GUESSING)()
+    episode.reset(task_id=addition.TASKS[0].id)
+    assert episode.act(1) == "This is too small. Guesses so far: 1."
+
+
+def test_a_tool_of_a_name_that_is_taken_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def reset(name: str) -> str:
+        return name
+
+    monkeypatch.setattr(addition.Guessing, "tools", lambda self: (reset,))
+    with pytest.raises(SettingError, match="a tool 'reset', a name that an episode needs for itself; rename it"):
+        Episodes(addition.GUESSING)
 
 
 def test_an_environment_without_feedback_is_an_error() -> None:
@@ -252,6 +270,20 @@ def test_a_real_trainer_learns_nothing_from_an_episode_that_broke(tmp_path: Path
     advantages = list(logged["advantages"])
     assert advantages == pytest.approx([0.7071, 0.0, -0.7071], abs=1e-3)
     assert [each.judged.error for each in trainer.environments] == ["", "SandboxError: the wall has a hole", ""]
+
+
+@pytest.mark.filterwarnings(OLD_NAME)
+@pytest.mark.parametrize(
+    ("action", "error"), [(addition.BREAK_WALL, InfrastructureError), (addition.BUG, ZeroDivisionError)]
+)
+def test_a_real_trainer_does_not_go_on_where_all_broke_or_the_environment_has_a_bug(
+    tmp_path: Path, action: str, error: type[Exception]
+) -> None:
+    def breaks(read: str, done: int) -> str | None:
+        return None if done else TOOL_CALL.format("act", "action", json.dumps(action))
+
+    with pytest.raises(error):
+        trained(tmp_path, Episodes(addition.GUESSING), [breaks] * 2)
 
 
 @pytest.mark.filterwarnings(OLD_NAME)
