@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sdpo_envs.adapters.hints import hints
-from sdpo_envs.adapters.reasoning_process import FATAL, UNREADABLE, shared_process
+from sdpo_envs.adapters.reasoning_process import shared_process
 from sdpo_envs.core import Finding, Outcome, Task, Verdict
 from sdpo_envs.env import JudgedEnv, natural
 from sdpo_envs.errors import SettingError, choose
@@ -120,8 +120,8 @@ def judge(task: Task, action: str, *, config: Mapping[str, Any], single: bool, p
     if score.value == 1.0:
         return Verdict(Outcome.PASSED, 1.0)
     if score.fault:
-        return _malformed(_FAULTS.get(score.fault, f"Your answer cannot be scored: {score.fault}."), told, known)
-    titles = [score.reason] if score.reason else hints(answer, right, single=single) or ["Your answer is not right."]
+        return _malformed(f"Your answer cannot be scored: {score.fault}.", told, known)
+    titles = hints(answer, right, single=single) or ["Your answer is not right."]
     worth = {"Score": f"{score.value:.2f} of 1"} if score.value >= _WORTH_TELLING else {}
     first = Finding(titles[0], {**told, **worth}, known)
     return Verdict(Outcome.WRONG, score.value if partial else 0.0, (first, *map(Finding, titles[1:])))
@@ -142,9 +142,3 @@ def extracted(action: str) -> str | None:
 
 def _malformed(title: str, told: Mapping[str, str], known: Mapping[str, str]) -> Verdict:
     return Verdict(Outcome.MALFORMED, 0.0, (Finding(title, told, known),))
-
-
-_FAULTS = {
-    UNREADABLE: "Your answer is read as a list or a formula, and holds what belongs in neither.",
-    FATAL: "Your answer takes too long, or too much memory, to score.",
-}

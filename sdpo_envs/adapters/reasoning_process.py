@@ -6,7 +6,6 @@ hours (``9**9**9**9``), some raise an exception where they cannot read one, and 
 """
 
 import atexit
-import contextlib
 import copy
 import functools
 import json
@@ -20,8 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sdpo_envs.adapters.evaluated import may_be_scored
-from sdpo_envs.adapters.reasons import reason
+from sdpo_envs.adapters.evaluated import disarm, may_be_scored
 from sdpo_envs.errors import JudgeError, MissingExtra, SettingError, require
 from sdpo_envs.sandbox.channel import PipeChannel
 
@@ -31,9 +29,9 @@ MEMORY_MB = 4096
 """Of address space, for the process."""
 PATIENCE = 600.0
 """Seconds on the clock for a reply, on a machine that may be busy: some families take a second for a task."""
-UNREADABLE = "unreadable"
+UNREADABLE = "it is read as a formula, and holds what belongs in none"
 """The fault of an answer that is not handed over, see `evaluated`."""
-FATAL = "it ended the process that scores it"
+FATAL = "it takes too long, or too much memory"
 """The fault of an answer with which the process was lost twice, and which then scored another."""
 
 _PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv[1])\n"
@@ -49,12 +47,10 @@ class Score:
     Attributes:
         value: From 0 to 1.
         fault: Why it earns 0 whatever it says; ``""`` if it was scored.
-        reason: What a checker of the family says of an answer that is not right; ``""`` where none says anything.
     """
 
     value: float
     fault: str = ""
-    reason: str = ""
 
 
 class ReasoningProcess:
@@ -82,7 +78,8 @@ class ReasoningProcess:
     def load(self, family: str, config: Mapping[str, Any]) -> dict[str, Any]:
         """Return the ``entries`` of a family, a question and an answer or None each, its ``category``, and ``single``.
 
-        The last says whether an answer is only right if it is the one that stands there.
+        None stands for an answer that is not known, or that would not be scored if a policy gave it. The last says
+        whether an answer is only right if it is the one that stands there.
 
         Raises:
             SettingError: the family refuses the config.
@@ -153,12 +150,9 @@ class ReasoningProcess:
 
     def _started(self) -> PipeChannel:
         path = json.dumps([os.path.abspath(folder) for folder in sys.path])  # it starts in another folder
-        command, environment = (
-            [sys.executable, "-W", "ignore", "-c", _PROGRAM, path],
-            os.environ | {"PYTHONHASHSEED": "0"},
-        )
+        command = [sys.executable, "-W", "ignore", "-c", _PROGRAM, path]
         try:
-            self._channel = PipeChannel(command, environment)
+            self._channel = PipeChannel(command, os.environ | {"PYTHONHASHSEED": "0"})
         except OSError as error:
             raise JudgeError(f"The process of reasoning-gym does not start: {error}.") from error
         return self._channel
@@ -191,25 +185,25 @@ def _reply(request: dict[str, Any]) -> dict[str, Any]:
             return {"families": list(library.DATASETS), "systems": require("reasoning_gym.utils", "").SYSTEM_PROMPTS}
         dataset = _dataset(request["family"], json.dumps(request["config"]))
         if "answer" in request:
-            return _scored(dataset, **request)
+            return _scored(dataset, request["index"], request["answer"], request["seconds"])
         entries = [_entry(dataset, index) for index in range(len(dataset))]
     except MissingExtra as error:
         return {"missing": str(error)}
     except _RAISED as error:
         return {"refused": f"reasoning-gym's {request['family']} refuses {request['config']}: {error!r}."}
-    told = [(entry["question"], entry["answer"]) for entry in entries]
+    told = [(entry["question"], _known(dataset, entry["answer"])) for entry in entries]
     return {"entries": told, "category": dataset.category, "single": _score_of(dataset) is _plain()}
 
 
-def _scored(dataset: Any, *, family: str, config: Any, index: int, answer: str, seconds: int) -> dict[str, Any]:
+def _known(dataset: Any, answer: str | None) -> str | None:
+    return answer if answer is not None and may_be_scored(answer, type(dataset).score_answer) else None
+
+
+def _scored(dataset: Any, index: int, answer: str, seconds: int) -> dict[str, Any]:
     if not may_be_scored(answer, type(dataset).score_answer):
         return {"value": 0.0, "fault": UNREADABLE}
     value, fault = _limited(_score_of(dataset), dataset, index, answer, seconds)
-    why = ""
-    if value < 1.0 and not fault:
-        with contextlib.suppress(*_RAISED):
-            why = reason(family, answer, _entry(dataset, index)["metadata"])
-    return {"value": value, "fault": fault, "reason": why}
+    return {"value": value, "fault": fault}
 
 
 @functools.cache
@@ -251,7 +245,9 @@ def _late(number: int, frame: Any) -> None:
 
 @functools.cache
 def _dataset(family: str, config: str) -> Any:
-    return require("reasoning_gym", "reasoning-gym").create_dataset(family, **json.loads(config))
+    dataset = require("reasoning_gym", "reasoning-gym").create_dataset(family, **json.loads(config))
+    disarm(type(dataset).score_answer)
+    return dataset
 
 
 @functools.cache

