@@ -63,9 +63,14 @@ class World:
         return reply
 
     def rendered(self) -> Any:
-        """Render it, if it was told how."""
-        env = self.made()
-        return env.render() if env.render_mode == "ansi" else None
+        """Render it, if it was told how.
+
+        Raises:
+            JudgeError: it could not be reached.
+        """
+        with self._reaching():
+            env = self.made()
+            return env.render() if env.render_mode == "ansi" else None
 
     def close(self) -> None:
         """Close it; it is made again if it is needed again."""

@@ -27,8 +27,10 @@ from sdpo_envs.vector import GroupEnv
 Explain = Callable[[Any, str, float, Mapping[str, Any]], Iterable[Finding]]
 """Says what a step shows, from the foreign observation, the command, the foreign reward and info."""
 
-_LONGEST = 200
-"""Characters of a command where the foreign action space does not say; a longer one is none."""
+_LONGEST = 10_000
+"""Characters of a command where the foreign action space takes any text; a longer one is none."""
+_LONGEST_WORD = 200
+"""Characters that are kept of what should have been a word for an action."""
 
 
 class GymnasiumText(TurnsEnv):
@@ -113,6 +115,7 @@ class GymnasiumText(TurnsEnv):
         self.tags = tags
         self.words = _words(foreign.action_space, actions)
         self._space = foreign.action_space
+        self._longest = getattr(self._space, "max_length", _LONGEST_WORD if self.words else _LONGEST)
         self._show = _function(show)
         self._explain = _function(explain)
         self._return = 0.0
@@ -122,7 +125,7 @@ class GymnasiumText(TurnsEnv):
         inside = tagged(action, "action") if self.tags else action.strip()
         if inside is None:
             return Move("", (Finding("No command stands between <action> and </action>."),))
-        return Move(inside[: getattr(self._space, "max_length", _LONGEST) + 1])
+        return Move(inside[: self._longest + 1])
 
     def open(self, task: Task) -> Seen:
         """Reset the foreign environment by the task's seed."""
@@ -184,7 +187,7 @@ class GymnasiumText(TurnsEnv):
         if isinstance(self._space, Discrete):
             word = command.lower()
             return int(self._space.start) + self.words.index(word) if word in self.words else None
-        return command if self._space.contains(command) else None
+        return command if len(command) <= self._longest and self._space.contains(command) else None
 
     def _failed(self, how: str, seen: Seen) -> Verdict:
         needed = (

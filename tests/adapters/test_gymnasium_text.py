@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from sdpo_envs import (
     Finding,
+    FreeText,
     GroupEnv,
     JudgeError,
     Outcome,
@@ -68,9 +69,9 @@ class Riddle(gymnasium.Env[str, str]):
     metadata: ClassVar[dict[str, Any]] = {"render_modes": []}  # type: ignore[misc]
     animals = ("cat", "dog", "emu")
 
-    def __init__(self, counts: bool = False) -> None:
+    def __init__(self, counts: bool = False, free: bool = False) -> None:
         self.observation_space = Text(100)
-        self.action_space = Text(8, charset="abcdefghijklmnopqrstuvwxyz")
+        self.action_space: gymnasium.Space[str] = FreeText() if free else Text(8, charset="abcdefghijklmnopqrstuvwxyz")
         self.counts = counts
         self.resets = self.steps = 0
 
@@ -263,6 +264,14 @@ def test_numbers_name_actions_that_have_no_words() -> None:
 def test_text_beyond_the_foreign_space_is_not_passed_on(action: str) -> None:
     *_, info = play(riddle(), action, "cow")
     assert info["seen"] == "Step 1: no cow."
+
+
+def test_text_of_any_length_is_passed_on_whole_or_not_at_all() -> None:
+    env = riddle(settings={"free": True})
+    *_, info = play(env, "moo" * 1000)
+    assert info["seen"] == f"Step 1: no {'moo' * 1000}."
+    *_, info = play(env, "m" * 10_001)
+    assert str(info["feedback"]).startswith("There is no such command.")
 
 
 # What the foreign environment raises
