@@ -184,11 +184,13 @@ def test_a_recording_and_its_rows_show_themselves(tmp_path: Path) -> None:
         row(None, task="b", error=evil),
         row(False, phase=evil),
     ]
-    phases = {"train": {"env": evil, "settings": {evil: evil, "api_key": "s3cret"}}}
+    settings = {evil: evil, "api_key": "s3cret", "judge": [{"api_key": "s3cret", "model": "small"}]}
+    phases = {"train": {"env": evil, "settings": settings}}
     run = write_run(tmp_path / "run", lines, {evil: evil, "token": "s3cret"}, phases=phases)
     letters = look(recording_html(run))
     assert "s3cret" not in letters
-    assert "(hidden)" in letters
+    assert letters.count("(hidden)") == 3
+    assert "'model': 'small'" in letters
     assert evil in letters
     for each in rows(run):
         look(each._repr_html_())

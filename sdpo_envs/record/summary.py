@@ -31,7 +31,7 @@ def facts(run: str | Path) -> dict[str, str]:
         FileNotFoundError: `run` holds no recording.
         RecordError: its ``recording.json`` is damaged.
     """
-    found = {name: _kept(name, value) for name, value in told(run).items()}
+    found = {name: str(_kept(name, value)) for name, value in told(run).items()}
     return found | {f"{phase} environment": _named(world) for phase, world in worlds(run).items()}
 
 
@@ -73,5 +73,10 @@ def _named(world: World) -> str:
     return f"{world.env or 'made by hand'}{f' ({settings})' if settings else ''}"
 
 
-def _kept(name: str, value: object) -> str:
-    return "(hidden)" if any(word in name.lower() for word in _SECRET) else str(value)
+def _kept(name: str, value: object) -> object:
+    """Return a value without what may be a key, however deep it stands in it."""
+    if any(word in name.lower() for word in _SECRET):
+        return "(hidden)"
+    if isinstance(value, Mapping):
+        return {inner: _kept(inner, each) for inner, each in value.items()}
+    return [_kept("", each) for each in value] if isinstance(value, list) else value
