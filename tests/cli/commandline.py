@@ -35,7 +35,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> Ended:
     try:
         main(arguments)
     except SystemExit as end:
-        code = end.code
+        code = end.code or 0
     return Ended(code, *capsys.readouterr())
 
 

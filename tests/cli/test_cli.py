@@ -256,25 +256,20 @@ def test_without_its_extra_a_command_names_it(module: str, arguments: tuple[str,
     assert started("--help", code=f"import sys; sys.modules[{module!r}] = None").code == 0
 
 
-def test_a_shell_completes_the_commands_and_their_flags(tmp_path: Path) -> None:
+def test_a_shell_completes_the_commands_and_their_flags(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("torch", reason="skips the agent: the extra 'agent' is not installed")
-    script = tmp_path / "sdpo.bash"
-    ended = started("--tyro-print-completion", "bash")
+    ended = run(capsys, "--tyro-print-completion", "bash")
     assert (ended.code, ended.err) == (0, "")
-    script.write_text(ended.out)
-    for line, completed in [
-        ("sdpo pl", "play"),
-        ("sdpo show --ta", "--task"),
-        ("sdpo train dap", "dapo"),
-        ("sdpo train grpo --learning", "--learning-rate"),
-    ]:
+    ask = [ended.out, 'f=$(complete -p sdpo | sed "s/.*-F \\([^ ]*\\).*/\\1/")']
+    for line in ("sdpo pl", "sdpo show --ta", "sdpo train dap", "sdpo train grpo --learning"):
         *before, last = line.split()
-        ask = (
-            f'source {shlex.quote(str(script))}; f=$(complete -p sdpo | sed "s/.*-F \\([^ ]*\\).*/\\1/")\n'
+        ask.append(
             f"COMP_WORDS=({line}); COMP_CWORD={len(before)}; $f sdpo {last} {before[-1]}; echo ${{COMPREPLY[@]}}"
         )
-        told = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, timeout=60, check=True)
-        assert told.stdout == f"{completed}\n"
+    script = tmp_path / "ask.bash"
+    script.write_text("\n".join(ask))
+    told = subprocess.run(["bash", script], capture_output=True, text=True, timeout=60, check=True)
+    assert told.stdout.split() == ["play", "--task", "dapo", "--learning-rate"]
 
 
 def test_a_module_of_this_folder_is_found(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """`sdpo doctor`: what it writes, and when it is content."""
 
+import importlib.util
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -61,3 +63,7 @@ def test_on_this_machine_every_part_finds_something_and_the_core_works(capsys: p
     ended = run(capsys, "doctor", "--json")
     assert (ended.code, ended.err) == (0, "")
     assert {each["part"] for each in ended.json()} == set(PARTS)
+    (device,) = (each for each in ended.json() if each["part"] == "devices")
+    there = importlib.util.find_spec("torch") is not None
+    assert device["works"] is there
+    assert device["found"].startswith(f"{version('torch')}, " if there else "not installed")

@@ -15,7 +15,8 @@ from sdpo_envs.errors import SettingError
 
 def run(*command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     arguments = [sys.executable, "-W", "error", "-m", *command]
-    return subprocess.run(arguments, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    bare = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # which no stranger needs, and which take seconds
+    return subprocess.run(arguments, cwd=folder, env=bare, capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.fixture(scope="module")
