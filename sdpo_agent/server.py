@@ -3,21 +3,18 @@
 import json
 import re
 import threading
-import time
-import weakref
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 from sdpo_agent.attempt import Conversation, Turn
 from sdpo_envs import InfrastructureError, SettingError
+from sdpo_envs.endpoint import CONNECT_SECONDS, connect
 from sdpo_envs.errors import nearest, require, within
 
 THINKING_OFF: Mapping[str, object] = {"chat_template_kwargs": {"enable_thinking": False}}
 """Read by all three servers that are named above; templates that know no thinking pass over it."""
 
-_CONNECT_SECONDS = 10.0
 _SEEDS = 2**31  # as many as every server tells apart; a larger one stops some releases of SGLang
 _TOO_LONG = re.compile(r"context|model length|longer than|too (?:long|large)", re.IGNORECASE)
 
@@ -85,15 +82,7 @@ class Server:
         self._lock = threading.Lock()
         self._kept: dict[_Request, Turn] = {}
         self._openai = require("openai", "server")
-        connections = self._openai.DefaultHttpxClient(event_hooks={"response": [partial(_read, seconds)]})
-        weakref.finalize(self, connections.close)
-        self._client = self._openai.OpenAI(
-            base_url=url,
-            api_key=key or "none",  # an empty one would be looked up in the environment
-            timeout=self._openai.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS)),
-            max_retries=retries,
-            http_client=connections,
-        )
+        self._client = connect(url, key=key or "none", seconds=seconds, retries=retries)
 
     def fits(self, conversation: Conversation, max_tokens: int) -> bool:
         """Tell whether `conversation` has at most `limit` characters. A server's tokens cannot be counted from here."""
@@ -203,21 +192,10 @@ class Server:
     def _names(self) -> list[str]:
         """Return the models that the server has, if it tells."""
         try:
-            listed = self._client.with_options(timeout=_CONNECT_SECONDS, max_retries=0).models.list()
+            listed = self._client.with_options(timeout=CONNECT_SECONDS, max_retries=0).models.list()
             return [model.id for model in listed.data if isinstance(model.id, str)]
         except (self._openai.OpenAIError, AttributeError, TypeError, ValueError):
             return []
-
-
-def _read(seconds: float, response: Any) -> None:
-    """Read an answer to its end, unless it comes too slowly, a piece after the other."""
-    httpx, until, pieces = require("httpx", "server"), time.monotonic() + seconds, []
-    for piece in response.stream:
-        pieces.append(piece)
-        if time.monotonic() > until:
-            raise httpx.ReadTimeout("The answer came too slowly.", request=response.request)
-    response.stream.close()
-    response.stream = httpx.ByteStream(b"".join(pieces))
 
 
 def _turn(conversation: Conversation, completion: Any, read: int, written: int) -> Turn:

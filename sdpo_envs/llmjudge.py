@@ -10,14 +10,13 @@ import json
 import os
 import re
 import threading
-import time
-import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from sdpo_envs.core import Finding, Outcome, Task, Verdict
+from sdpo_envs.endpoint import connect
 from sdpo_envs.errors import JudgeError, SettingError, require, within
 from sdpo_envs.feedback import excerpt
 from sdpo_envs.rubric import (
@@ -37,7 +36,6 @@ from sdpo_envs.verdictcache import VerdictCache, content_key
 LONGEST = 20_000
 """Characters of a submission that a judge reads."""
 GENERIC = Rubric()
-_CONNECT_SECONDS = 10.0
 _NO_KEY = "none"
 """Sent where there is no key, as an empty one would be looked up elsewhere."""
 _UNPROCESSABLE = (400, 404, 422, 501)
@@ -200,16 +198,8 @@ class LLMJudge:
         self._lock, self._process = threading.Lock(), os.getpid()
         self._answers = VerdictCache(self._cache, functools.partial(read_opinion, rubric=self.rubric))
         self._openai = require("openai", "server")
-        key, read = _key(self._key_from), functools.partial(_read, self._seconds)
-        connections = self._openai.DefaultHttpxClient(event_hooks={"response": [read]})
-        weakref.finalize(self, connections.close)
-        self._client = self._openai.OpenAI(
-            base_url=self.url,
-            api_key=key,
-            timeout=self._openai.Timeout(self._seconds, connect=min(self._seconds, _CONNECT_SECONDS)),
-            max_retries=self._retries,
-            http_client=connections,
-        )
+        key = _key(self._key_from)
+        self._client = connect(self.url, key=key, seconds=self._seconds, retries=self._retries)
 
     def _unread(self, action: str) -> str:
         """Return why a judge need not read an action; ``""`` if it must."""
@@ -339,14 +329,3 @@ def _key(variable: str) -> str:
     if not (key.isascii() and key.isprintable()):
         raise SettingError(f"The key in {variable} has characters that cannot be sent; it must be printable ASCII.")
     return key
-
-
-def _read(seconds: float, response: Any) -> None:
-    """Read an answer to its end, unless it comes too slowly, a piece after the other."""
-    httpx, until, pieces = require("httpx", "server"), time.monotonic() + seconds, []
-    for piece in response.stream:
-        pieces.append(piece)
-        if time.monotonic() > until:
-            raise httpx.ReadTimeout("The answer came too slowly.", request=response.request)
-    response.stream.close()
-    response.stream = httpx.ByteStream(b"".join(pieces))

@@ -20,7 +20,7 @@ ROWS = (
     ("comparison", "lexicon", "oneliner", "pythoncode", "trials", "codejudge", "testcases", "retrieval"),
     ("textworker", "textengine", "alfredgame", "household"),
     ("exactmatch", "passages", "shop", "shopreward", "storefront"),
-    ("rubric", "verdictcache", "llmjudge"),
+    ("endpoint", "rubric", "verdictcache", "llmjudge"),
     ("spaces", "env", "turns", "vector", "wrappers"),
 )
 FAMILIES = (
@@ -161,7 +161,7 @@ def test_a_module_imports_only_the_libraries_of_its_place(path: Path) -> None:
 @each_agent_file
 def test_the_agent_imports_only_public_names_of_the_environments(path: Path) -> None:
     taken = [(module, name) for module, name in _imports(path) if module.split(".")[0] == "sdpo_envs"]
-    public = {"sdpo_envs", *(f"sdpo_envs.{name}" for name in ("bench", "cli", "errors", "html"))}
+    public = {"sdpo_envs", *(f"sdpo_envs.{name}" for name in ("bench", "cli", "endpoint", "errors", "html"))}
     assert {module for module, _ in taken} <= public
     assert {name for module, name in taken if module == "sdpo_envs"} <= set(sdpo_envs.__all__)
 
