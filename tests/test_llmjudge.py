@@ -453,10 +453,10 @@ def test_it_travels_without_its_connection_and_judges_on(serve: Serve, tmp_path:
 def test_its_connections_end_with_it(serve: Serve) -> None:
     judge = judge_of(serve(WRONG))
     judge(TASK, "three")
-    client = judge._client
-    assert not client.is_closed()
+    connections = judge._client._client
+    assert not connections.is_closed
     del judge
-    assert client.is_closed()
+    assert connections.is_closed
 
 
 def test_another_process_has_connections_of_its_own(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
