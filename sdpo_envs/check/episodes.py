@@ -116,7 +116,7 @@ def _flat(text: str) -> str:
     return "\n".join(line.strip() for line in text.split("\n"))
 
 
-def printable(text: str) -> bool:
+def is_printable(text: str) -> bool:
     """Whether nothing in `text` moves a terminal's cursor, turns its direction or cannot be encoded."""
     return not any(
         unicodedata.category(each) in _UNPRINTABLE or unicodedata.bidirectional(each) in _TURNING

@@ -22,9 +22,9 @@ from sdpo_envs.check.episodes import (
     demand,
     demand_error,
     handed,
+    is_printable,
     made,
     plausible,
-    printable,
     some_tasks,
     steps,
     texts,
@@ -132,10 +132,9 @@ def hostile_actions(env_id: str, **settings: Any) -> Iterator[str]:
         for (name, action), task in zip(HOSTILE_ACTIONS.items(), itertools.cycle(some_tasks(env)), strict=False):
             verdict, feedback, reward = attempt(env, task, action)
             demand(reward == 0.0 and not verdict.passed, f"an action of {name} must earn 0, not {reward}")
-            silent = bare(env).limit == 0
-            demand(silent or bool(feedback.text), f"an action of {name} must get feedback")
+            demand(bool(feedback.text), f"an action of {name} must get feedback")
             demand(len(feedback.text) <= limit, f"feedback must keep its limit of {limit}, not {len(feedback.text)}")
-            demand(printable(feedback.text), f"feedback on {name} must be printable, not {feedback.text!r}")
+            demand(is_printable(feedback.text), f"feedback on {name} must be printable, not {feedback.text!r}")
         env.close()
     yield from ()
 
