@@ -93,8 +93,7 @@ def badge(word: str, kind: str) -> str:
 def grid(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table; heads are text, cells are HTML."""
     head = "".join(f"<th>{escape(each)}</th>" for each in heads)
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f"<table><thead><tr>{head}</tr></thead>{_body(rows)}</table>"
 
 
 def verdict_html(verdict: Verdict) -> str:
@@ -135,7 +134,13 @@ def attempt_html(task: str, attempt: Tried) -> str:
 
 def facts_html(facts: Mapping[str, str]) -> str:
     """Show facts by name, both text. It is a part for `card`."""
-    return grid(["", ""], [[shown(name), shown(value)] for name, value in facts.items()]) if facts else ""
+    rows = [(shown(name), shown(value)) for name, value in facts.items()]
+    return f"<table>{_body(rows)}</table>" if rows else ""
+
+
+def _body(rows: Sequence[Sequence[str]]) -> str:
+    lines = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<tbody>{lines}</tbody>"
 
 
 def _cells(attempt: Tried) -> Iterator[str]:

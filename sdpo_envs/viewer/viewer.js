@@ -70,8 +70,8 @@
     const want = wanted();
     found = attempts.filter((one) => fits(one, want));
     page = 0;
+    tell(); // before the list is scrolled, as the line takes room from it
     choose(found.includes(chosen) ? chosen : found[0] || null);
-    tell();
   }
 
   function tell() {
