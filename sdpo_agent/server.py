@@ -82,7 +82,7 @@ class Server:
         self._lock = threading.Lock()
         self._kept: dict[_Request, Turn] = {}
         self._openai = require("openai", "server")
-        self._client = connect(url, key=key or "none", seconds=seconds, retries=retries)
+        self._client = connect(self, url, key=key or "none", seconds=seconds, retries=retries)
 
     def fits(self, conversation: Conversation, max_tokens: int) -> bool:
         """Tell whether `conversation` has at most `limit` characters. A server's tokens cannot be counted from here."""

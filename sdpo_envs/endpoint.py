@@ -11,10 +11,11 @@ CONNECT_SECONDS = 10.0
 """For a server to take a connection."""
 
 
-def connect(url: str, *, key: str, seconds: float, retries: int) -> Any:
-    """Return an `openai.OpenAI` whose connections are closed when nobody holds it any more.
+def connect(owner: object, url: str, *, key: str, seconds: float, retries: int) -> Any:
+    """Return an `openai.OpenAI` whose connections are closed when nobody holds its `owner` any more.
 
     Args:
+        owner: Holds the client, which alone would live until Python next looks for cycles.
         url: Where the server is, with its ``/v1``.
         key: The server's, or any text where it wants none; an empty one would be looked up in the environment.
         seconds: How long the server may be silent, and then how long its answer may take to come.
@@ -34,7 +35,7 @@ def connect(url: str, *, key: str, seconds: float, retries: int) -> Any:
         max_retries=retries,
         http_client=connections,
     )
-    weakref.finalize(client, connections.close)
+    weakref.finalize(owner, connections.close)
     return client
 
 

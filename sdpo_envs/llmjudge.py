@@ -199,7 +199,7 @@ class LLMJudge:
         self._answers = VerdictCache(self._cache, functools.partial(read_opinion, rubric=self.rubric))
         self._openai = require("openai", "server")
         key = _key(self._key_from)
-        self._client = connect(self.url, key=key, seconds=self._seconds, retries=self._retries)
+        self._client = connect(self, self.url, key=key, seconds=self._seconds, retries=self._retries)
 
     def _unread(self, action: str) -> str:
         """Return why a judge need not read an action; ``""`` if it must."""
