@@ -22,7 +22,7 @@ for _ in range(5):
 full = 0
 while full < 5:
     full += len(os.read(reader, 5))
-time.sleep(0.15)
+time.sleep(0.25)
 for child in children:
     os.kill(child, signal.SIGKILL)
 print(where["mark"])
