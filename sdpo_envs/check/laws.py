@@ -5,6 +5,7 @@ import itertools
 import pickle
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,17 +86,17 @@ def law(*, why: str, mend: str) -> Callable[[Callable[..., Iterator[str]]], Law]
 )
 def oracle(env_id: str, **settings: Any) -> Iterator[str]:
     """An oracle action, or the actions of a walkthrough, earn 1.0, with a passed verdict and no feedback."""
-    env = made(env_id, settings)
-    known = [(task, actions) for task in some_tasks(env) if (actions := bare(env).walkthrough(task)) is not None]
-    if not known:
-        yield "No task knows its oracle action; define oracle(task) to have every task prove its own answer."
-    for task, actions in known:
-        verdict, feedback, reward = attempt(env, task, *actions)
-        demand(
-            verdict.passed and reward == 1.0, f"the oracle action of {task.id} must earn 1.0, not {reward} ({verdict})"
-        )
-        demand(not feedback.text, f"a success needs no feedback, but {task.id} says {feedback.text!r}")
-    env.close()
+    with closing(made(env_id, settings)) as env:
+        known = [(task, actions) for task in some_tasks(env) if (actions := bare(env).walkthrough(task)) is not None]
+        if not known:
+            yield "No task knows its oracle action; define oracle(task) to have every task prove its own answer."
+        for task, actions in known:
+            verdict, feedback, reward = attempt(env, task, *actions)
+            demand(
+                verdict.passed and reward == 1.0,
+                f"the oracle action of {task.id} must earn 1.0, not {reward} ({verdict})",
+            )
+            demand(not feedback.text, f"a success needs no feedback, but {task.id} says {feedback.text!r}")
 
 
 @law(
@@ -106,17 +107,17 @@ def oracle(env_id: str, **settings: Any) -> Iterator[str]:
 )
 def episode(env_id: str, **settings: Any) -> Iterator[str]:
     """Resets and steps tell what the contract's table says, and an episode ends with its verdict's reward and words."""
-    env = made(env_id, settings)
-    for task, action in itertools.product(some_tasks(env)[:2], plausible(env)):
-        _, told = env.reset(options={"task_id": task.id})
-        demand({"task_id", "system"} <= set(told), f"info must hold task_id and system after reset, not {sorted(told)}")
-        demand(told["task_id"] == task.id, f"a reset to {task.id} must say so, not {told['task_id']!r}")
-        for observation, reward, terminated, _, info in steps(env, action):
-            due = info["verdict"].reward if terminated else 0.0
-            demand(reward == due, f"the reward must be the verdict's at the end, and 0 before: {due}, not {reward}")
-            said = observation if terminated else info["feedback"].text
-            demand(said == info["feedback"].text, f"the last observation must be the feedback's text, not {said!r}")
-    env.close()
+    with closing(made(env_id, settings)) as env:
+        for task, action in itertools.product(some_tasks(env)[:2], plausible(env)):
+            _, told = env.reset(options={"task_id": task.id})
+            named = {"task_id", "system"} <= set(told)
+            demand(named, f"info must hold task_id and system after reset, not {sorted(told)}")
+            demand(told["task_id"] == task.id, f"a reset to {task.id} must say so, not {told['task_id']!r}")
+            for observation, reward, terminated, _, info in steps(env, action):
+                due = info["verdict"].reward if terminated else 0.0
+                demand(reward == due, f"the reward must be the verdict's at the end, and 0 before: {due}, not {reward}")
+                said = observation if terminated else info["feedback"].text
+                demand(said == info["feedback"].text, f"the last observation must be the feedback's text, not {said!r}")
     yield from ()
 
 
@@ -128,14 +129,15 @@ def episode(env_id: str, **settings: Any) -> Iterator[str]:
 def hostile_actions(env_id: str, **settings: Any) -> Iterator[str]:
     """Whatever the policy writes is data: reward 0, and words that say why, within their limit."""
     for limit in (2000, 40):
-        env = made(env_id, settings | {"limit": limit})
-        for (name, action), task in zip(HOSTILE_ACTIONS.items(), itertools.cycle(some_tasks(env)), strict=False):
-            verdict, feedback, reward = attempt(env, task, action)
-            demand(reward == 0.0 and not verdict.passed, f"an action of {name} must earn 0, not {reward}")
-            demand(bool(feedback.text), f"an action of {name} must get feedback")
-            demand(len(feedback.text) <= limit, f"feedback must keep its limit of {limit}, not {len(feedback.text)}")
-            demand(is_printable(feedback.text), f"feedback on {name} must be printable, not {feedback.text!r}")
-        env.close()
+        with closing(made(env_id, settings | {"limit": limit})) as env:
+            for (name, action), task in zip(HOSTILE_ACTIONS.items(), itertools.cycle(some_tasks(env)), strict=False):
+                verdict, feedback, reward = attempt(env, task, action)
+                demand(reward == 0.0 and not verdict.passed, f"an action of {name} must earn 0, not {reward}")
+                demand(bool(feedback.text), f"an action of {name} must get feedback")
+                demand(
+                    len(feedback.text) <= limit, f"feedback must keep its limit of {limit}, not {len(feedback.text)}"
+                )
+                demand(is_printable(feedback.text), f"feedback on {name} must be printable, not {feedback.text!r}")
     yield from ()
 
 
@@ -146,14 +148,13 @@ def hostile_actions(env_id: str, **settings: Any) -> Iterator[str]:
 )
 def repeatability(env_id: str, **settings: Any) -> Iterator[str]:
     """The same action gets an equal verdict and equal words twice, and a seed the same task in any order."""
-    env = made(env_id, settings)
-    for task, action in itertools.product(some_tasks(env)[:2], plausible(env)):
-        first, second = attempt(env, task, action), attempt(env, task, action)
-        demand(first == second, f"the same action must get an equal verdict twice, not {first} and {second}")
-    forwards = [env.reset(seed=seed) for seed in range(20)]
-    backwards = [env.reset(seed=seed) for seed in reversed(range(20))][::-1]
-    demand(forwards == backwards, "a seed must repeat its task whatever came before")
-    env.close()
+    with closing(made(env_id, settings)) as env:
+        for task, action in itertools.product(some_tasks(env)[:2], plausible(env)):
+            first, second = attempt(env, task, action), attempt(env, task, action)
+            demand(first == second, f"the same action must get an equal verdict twice, not {first} and {second}")
+        forwards = [env.reset(seed=seed) for seed in range(20)]
+        backwards = [env.reset(seed=seed) for seed in reversed(range(20))][::-1]
+        demand(forwards == backwards, "a seed must repeat its task whatever came before")
     yield from ()
 
 
@@ -164,29 +165,30 @@ def repeatability(env_id: str, **settings: Any) -> Iterator[str]:
 )
 def secrecy(env_id: str, **settings: Any) -> Iterator[str]:
     """Without `reveal`, nothing that the answer is made of stands in what leaves the environment."""
-    env = made(env_id, settings | {"reveal": False, "render_mode": "ansi"})
-    if not any(bare(env).secrets(task) for task in some_tasks(env)):
-        yield "No task names its secrets; define secrets(task) to have it checked that nothing gives them away."
-    for task in some_tasks(env):
-        secrets = bare(env).secrets(task)
-        unasked = [secret for secret in secrets if secret not in f"{task.system}\n{task.prompt}"]
-        demand(not told_of(unasked, [repr(task)]), f"repr of task {task.id} must not hold its answer")
-        for action in [*plausible(env), *(f"wrong {secret[:2]}" for secret in secrets[:1])]:
-            _, shown = env.reset(options={"task_id": task.id})
-            demand(not told_of(unasked, texts(shown)), f"the info of a reset to {task.id} must not hold its answer")
-            for observation, _, terminated, _, info in steps(env, action):
-                if info["verdict"] is not None and info["verdict"].passed:
-                    continue
-                sent = texts(info, observation if terminated else "")
-                told = told_of([secret for secret in secrets if secret not in action], sent)
-                demand(not told, f"without reveal, feedback on {task.id} must not hold {told!r}")
-                demand(not info["feedback"].reveals_answer, "without reveal, reveals_answer must be False")
-                findings = () if info["verdict"] is None else info["verdict"].findings
-                answers = [finding.answer for finding in findings if finding.answer]
-                demand(not answers, f"without reveal, the verdict in info must not hold answers, such as {answers[:1]}")
-            told = told_of([secret for secret in unasked if secret not in action], texts(env.render()))
-            demand(not told, f"without reveal, the rendering of {task.id} must not hold {told!r}")
-    env.close()
+    with closing(made(env_id, settings | {"reveal": False, "render_mode": "ansi"})) as env:
+        if not any(bare(env).secrets(task) for task in some_tasks(env)):
+            yield "No task names its secrets; define secrets(task) to have it checked that nothing gives them away."
+        for task in some_tasks(env):
+            secrets = bare(env).secrets(task)
+            unasked = [secret for secret in secrets if secret not in f"{task.system}\n{task.prompt}"]
+            demand(not told_of(unasked, [repr(task)]), f"repr of task {task.id} must not hold its answer")
+            for action in [*plausible(env), *(f"wrong {secret[:2]}" for secret in secrets[:1])]:
+                _, shown = env.reset(options={"task_id": task.id})
+                demand(not told_of(unasked, texts(shown)), f"the info of a reset to {task.id} must not hold its answer")
+                for observation, _, terminated, _, info in steps(env, action):
+                    if info["verdict"] is not None and info["verdict"].passed:
+                        continue
+                    sent = texts(info, observation if terminated else "")
+                    told = told_of([secret for secret in secrets if secret not in action], sent)
+                    demand(not told, f"without reveal, feedback on {task.id} must not hold {told!r}")
+                    demand(not info["feedback"].reveals_answer, "without reveal, reveals_answer must be False")
+                    findings = () if info["verdict"] is None else info["verdict"].findings
+                    answers = [finding.answer for finding in findings if finding.answer]
+                    demand(
+                        not answers, f"without reveal, the verdict in info must not hold answers, such as {answers[:1]}"
+                    )
+                told = told_of([secret for secret in unasked if secret not in action], texts(env.render()))
+                demand(not told, f"without reveal, the rendering of {task.id} must not hold {told!r}")
 
 
 @law(
@@ -195,14 +197,15 @@ def secrecy(env_id: str, **settings: Any) -> Iterator[str]:
 )
 def disclosure(env_id: str, **settings: Any) -> Iterator[str]:
     """With `reveal`, feedback that gives the answer away says that it does."""
-    env = made(env_id, settings | {"reveal": True})
-    for task, action in itertools.product(some_tasks(env)[:2], plausible(env)):
-        secrets = [secret for secret in bare(env).secrets(task) if secret not in action]
-        env.reset(options={"task_id": task.id})
-        for *_, info in steps(env, action):
-            told = told_of(secrets, [info["feedback"].text])
-            demand(not told or info["feedback"].reveals_answer, f"reveals_answer must be True of a text with {told!r}")
-    env.close()
+    with closing(made(env_id, settings | {"reveal": True})) as env:
+        for task, action in itertools.product(some_tasks(env)[:2], plausible(env)):
+            secrets = [secret for secret in bare(env).secrets(task) if secret not in action]
+            env.reset(options={"task_id": task.id})
+            for *_, info in steps(env, action):
+                told = told_of(secrets, [info["feedback"].text])
+                demand(
+                    not told or info["feedback"].reveals_answer, f"reveals_answer must be True of a text with {told!r}"
+                )
     yield from ()
 
 
@@ -213,18 +216,17 @@ def disclosure(env_id: str, **settings: Any) -> Iterator[str]:
 )
 def bad_input(env_id: str, **settings: Any) -> Iterator[str]:
     """Mistakes of the caller are errors that say so, not verdicts."""
-    env = made(env_id, settings)
-    task_id = some_tasks(env)[0].id
-    demand_error(SettingError, "an unknown option", lambda: env.reset(options={"no such option": 1}))
-    demand_error(TaskNotFound, "an unknown task id", lambda: env.reset(options={"task_id": f"{task_id}?"}))
-    not_text: tuple[Any, ...] = (None, 7, b"bytes", ["list"])
-    for action in not_text:
-        env.reset(options={"task_id": task_id})
-        demand_error(ActionError, f"an action of type {type(action).__name__}", functools.partial(env.step, action))
-    attempt(env, some_tasks(env)[0], HOSTILE_ACTIONS["empty"])
-    demand_error(ResetNeeded, "a step after the end", lambda: env.step(""))
-    demand_error(TypeError, "an unknown keyword", lambda: made(env_id, settings | {"no_such_keyword": 1}))
-    env.close()
+    with closing(made(env_id, settings)) as env:
+        task_id = some_tasks(env)[0].id
+        demand_error(SettingError, "an unknown option", lambda: env.reset(options={"no such option": 1}))
+        demand_error(TaskNotFound, "an unknown task id", lambda: env.reset(options={"task_id": f"{task_id}?"}))
+        not_text: tuple[Any, ...] = (None, 7, b"bytes", ["list"])
+        for action in not_text:
+            env.reset(options={"task_id": task_id})
+            demand_error(ActionError, f"an action of type {type(action).__name__}", functools.partial(env.step, action))
+        attempt(env, some_tasks(env)[0], HOSTILE_ACTIONS["empty"])
+        demand_error(ResetNeeded, "a step after the end", lambda: env.step(""))
+        demand_error(TypeError, "an unknown keyword", lambda: made(env_id, settings | {"no_such_keyword": 1}))
     env.close()
     yield from ()
 
@@ -236,19 +238,19 @@ def bad_input(env_id: str, **settings: Any) -> Iterator[str]:
 )
 def gymnasium_check(env_id: str, **settings: Any) -> Iterator[str]:
     """Gymnasium's own checker passes without a warning in every render mode."""
-    env = made(env_id, settings)
-    modes = [None, *env.metadata["render_modes"]]
-    env.close()
+    with closing(made(env_id, settings)) as env:
+        modes = [None, *env.metadata["render_modes"]]
     for mode in modes:
-        env = made(env_id, settings | {"render_mode": mode})
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            try:
-                gymnasium_check_env(env.unwrapped)
-            except AssertionError as error:
-                raise ContractError(f"gymnasium's checker says in render mode {mode}: {error}") from error
-        demand(not caught, f"gymnasium's checker warns in render mode {mode}: {[str(each.message) for each in caught]}")
-        env.close()
+        with closing(made(env_id, settings | {"render_mode": mode})) as env:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                try:
+                    gymnasium_check_env(env.unwrapped)
+                except AssertionError as error:
+                    raise ContractError(f"gymnasium's checker says in render mode {mode}: {error}") from error
+            demand(
+                not caught, f"gymnasium's checker warns in render mode {mode}: {[str(each.message) for each in caught]}"
+            )
     yield from ()
 
 
@@ -259,16 +261,15 @@ def gymnasium_check(env_id: str, **settings: Any) -> Iterator[str]:
 )
 def travel(env_id: str, **settings: Any) -> Iterator[str]:
     """The environment and its spec pickle, and the spec survives JSON."""
-    env = made(env_id, settings)
-    task = some_tasks(env)[0]
-    try:
-        twin = pickle.loads(pickle.dumps(env.unwrapped))
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
-        raise ContractError(f"the environment must pickle, but {error}") from error
-    for action in plausible(env):
-        demand(attempt(env, task, action) == attempt(twin, task, action), "a pickled environment must judge alike")
-    twin.close()
-    env.close()
+    with closing(made(env_id, settings)) as env:
+        task = some_tasks(env)[0]
+        try:
+            twin = pickle.loads(pickle.dumps(env.unwrapped))
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise ContractError(f"the environment must pickle, but {error}") from error
+        for action in plausible(env):
+            demand(attempt(env, task, action) == attempt(twin, task, action), "a pickled environment must judge alike")
+        twin.close()
     if env.spec is None or callable(env.spec.entry_point) or callable(env.spec.vector_entry_point):
         yield "The spec does not go through JSON, because an entry point is not a string 'module:Class'."
         return
@@ -285,23 +286,22 @@ def travel(env_id: str, **settings: Any) -> Iterator[str]:
 )
 def vectors(env_id: str, **settings: Any) -> Iterator[str]:
     """Gymnasium's own vector environments run it, and show what the environment alone shows."""
-    env = made(env_id, settings)
-    alone = tuple(env.reset(seed=seed)[0] for seed in (3, 4))
-    env.close()
+    with closing(made(env_id, settings)) as env:
+        alone = tuple(env.reset(seed=seed)[0] for seed in (3, 4))
     quiet = settings | {"disable_env_checker": True}
     modes: dict[str, dict[str, Any]] = {"sync": {}}
     if env.spec is not None and isinstance(env.spec.entry_point, str):  # so that a worker can import it
         modes["async"] = {"shared_memory": False}
     for mode, keywords in modes.items():
         try:
-            envs: Any = gymnasium.make_vec(env_id, 2, mode, vector_kwargs=keywords, **quiet)
+            vector: Any = gymnasium.make_vec(env_id, 2, mode, vector_kwargs=keywords, **quiet)
         except RuntimeError as error:
             raise ContractError(f"gymnasium's {mode} vector environment says: {error}") from error
-        observations, _ = envs.reset(seed=[3, 4])
-        demand(tuple(observations) == alone, f"in a {mode} vector environment a seed must show what it shows alone")
-        *_, infos = envs.step([HOSTILE_ACTIONS["garbage"]] * 2)
-        demand("feedback" in infos, f"in a {mode} vector environment infos must hold feedback, not {sorted(infos)}")
-        envs.close()
+        with closing(vector) as envs:
+            observations, _ = envs.reset(seed=[3, 4])
+            demand(tuple(observations) == alone, f"in a {mode} vector environment a seed must show what it shows alone")
+            *_, infos = envs.step([HOSTILE_ACTIONS["garbage"]] * 2)
+            demand("feedback" in infos, f"in a {mode} vector environment infos must hold feedback, not {sorted(infos)}")
     yield from ()
 
 
@@ -318,28 +318,31 @@ def groups(env_id: str, **settings: Any) -> Iterator[str]:
     if env.spec is None or env.spec.vector_entry_point is None:
         yield "There are no groups; register with vector_entry_point=functools.partial(GroupEnv, YourEnv)."
         return
-    envs: Any = gymnasium.make_vec(env_id, num_envs=4, group_size=2, **settings)
-    observations, infos = envs.reset(seed=[3, 4])
-    demand(
-        observations[0] == observations[1] and observations[2] == observations[3], "a group must share its observation"
-    )
-    task_ids = list(infos["task_id"])
-    demand(task_ids[0] == task_ids[1] and task_ids[2] == task_ids[3], "a group must share its task")
-    first = envs.envs[0].unwrapped
-    right = first.walkthrough(first.find(task_ids[0]))
-    if right is None:
-        yield "Peers were not checked, as the task that seed 3 gives does not know its oracle action."
-    else:
-        peers = handed(envs, [right, *[[HOSTILE_ACTIONS["garbage"]]] * 3])
-        met = peers[1] is not None and right[-1] in peers[1] and peers[0] is peers[2] is peers[3] is None
-        demand(met, f"only a failed attempt may get its group's success, not {peers}")
-    envs.reset(seed=[3, 4])
-    envs.envs[1].unwrapped.step = break_wall
-    _, rewards, terminations, truncations, infos = envs.step([HOSTILE_ACTIONS["garbage"]] * 4)
-    dropped = np.isnan(rewards[1]) and truncations[1] and not terminations[1] and "error" in infos
-    demand(dropped, f"a slot whose wall broke must be truncated with reward NaN and an error, not reward {rewards[1]}")
-    demand(np.isnan(rewards).sum() == 1, "a slot whose wall broke must not disturb the others")
-    envs.close()
+    vector: Any = gymnasium.make_vec(env_id, num_envs=4, group_size=2, **settings)
+    with closing(vector) as envs:
+        observations, infos = envs.reset(seed=[3, 4])
+        demand(
+            observations[0] == observations[1] and observations[2] == observations[3],
+            "a group must share its observation",
+        )
+        task_ids = list(infos["task_id"])
+        demand(task_ids[0] == task_ids[1] and task_ids[2] == task_ids[3], "a group must share its task")
+        first = envs.envs[0].unwrapped
+        right = first.walkthrough(first.find(task_ids[0]))
+        if right is None:
+            yield "Peers were not checked, as the task that seed 3 gives does not know its oracle action."
+        else:
+            peers = handed(envs, [right, *[[HOSTILE_ACTIONS["garbage"]]] * 3])
+            met = peers[1] is not None and right[-1] in peers[1] and peers[0] is peers[2] is peers[3] is None
+            demand(met, f"only a failed attempt may get its group's success, not {peers}")
+        envs.reset(seed=[3, 4])
+        envs.envs[1].unwrapped.step = break_wall
+        _, rewards, terminations, truncations, infos = envs.step([HOSTILE_ACTIONS["garbage"]] * 4)
+        dropped = np.isnan(rewards[1]) and truncations[1] and not terminations[1] and "error" in infos
+        demand(
+            dropped, f"a slot whose wall broke must be truncated with reward NaN and an error, not reward {rewards[1]}"
+        )
+        demand(np.isnan(rewards).sum() == 1, "a slot whose wall broke must not disturb the others")
 
 
 LAWS = (
