@@ -3,6 +3,7 @@
 The server is the only part that is not verl's own. Importing this needs verl.
 """
 
+import functools
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 with warnings.catch_warnings():  # verl tells at import which engines of training are not installed
     warnings.simplefilter("ignore")
     from hydra import compose, initialize_config_dir
-    from omegaconf import DictConfig
+    from omegaconf import DictConfig, OmegaConf
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast, Qwen2Config
     from verl import trainer
@@ -43,14 +44,18 @@ def model(folder: Path) -> PreTrainedTokenizerFast:
 
 
 def config(folder: Path, *more: str) -> DictConfig:
-    """Return the configuration of verl's trainer with `more` of its command line."""
+    """Return the configuration of verl's trainer with `more` settings, ``key=value``; an unknown key is an error."""
+    return OmegaConf.merge(_composed(folder), OmegaConf.from_dotlist(list(more)))
+
+
+@functools.cache
+def _composed(folder: Path) -> DictConfig:
     command = [
         f"actor_rollout_ref.model.path={folder}",
         "actor_rollout_ref.rollout.name=vllm",
         "data.max_prompt_length=2048",
         "data.max_response_length=8192",
         "data.filter_overlong_prompts=False",
-        *more,
     ]
     with initialize_config_dir(config_dir=OWN, version_base=None):
         return compose("ppo_trainer", overrides=command)
