@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from sdpo_envs.adapters.made import made
+from sdpo_envs.adapters.told import chat
 from sdpo_envs.core import Feedback, Outcome, Verdict
 from sdpo_envs.env import natural
 from sdpo_envs.errors import InfrastructureError, SettingError, require
@@ -143,12 +144,6 @@ class Reward:
             envs.spec = self._env.unwrapped.spec
             self._groups[slots] = envs if self._recording is None else record(envs, self._recording)
         return self._groups[slots]
-
-
-def chat(system: str, user: str) -> list[dict[str, str]]:
-    """Return a chat that opens with `system`, if there is one, and asks `user`."""
-    opening = [{"role": "system", "content": system}] if system else []
-    return [*opening, {"role": "user", "content": user}]
 
 
 def _text(completion: Any) -> str:

@@ -16,7 +16,8 @@ import gymnasium
 import numpy as np
 
 from sdpo_envs.adapters.made import made
-from sdpo_envs.adapters.trl import Judged, chat
+from sdpo_envs.adapters.told import chat
+from sdpo_envs.adapters.trl import Judged
 from sdpo_envs.core import Feedback
 from sdpo_envs.env import Tool
 from sdpo_envs.errors import InfrastructureError, SettingError, require

@@ -5,11 +5,7 @@ again from the row, finds the task by its id, and lets the environment itself de
 plays episodes of several turns by the same rows. docs/verl.md has the commands.
 """
 
-import contextlib
-import copy
-import functools
 import json
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,8 +13,8 @@ from typing import Any
 
 import gymnasium
 
-from sdpo_envs.adapters.made import made, turns
 from sdpo_envs.adapters.told import chat, told
+from sdpo_envs.adapters.verl_episode import Episode, loaded
 from sdpo_envs.env import JudgedEnv
 from sdpo_envs.errors import SettingError, require
 from sdpo_envs.turns import TurnsEnv
@@ -28,7 +24,6 @@ CONVERSATION, OBSERVATION = AGENTS = ("sdpo_envs_conversation", "sdpo_envs_obser
 AGENT_LOOPS = Path(__file__).with_name("verl_agent.yaml")
 """For verl's ``actor_rollout_ref.rollout.agent.agent_loop_config_path``, so that it knows `AGENTS`."""
 _THREADS = 16
-_LOADING = threading.Lock()
 
 Scored = dict[str, float | str]
 """What a reward manager reads: always the same keys, each a number or a text, so that numpy makes an array of each."""
@@ -102,7 +97,7 @@ def rows(
         spelled = json.dumps(dict(settings or {}), sort_keys=True)
     except (TypeError, ValueError) as error:
         raise SettingError(f"Settings are written into the rows as JSON, but {error}. Name them by text.") from error
-    env, _ = _loaded(env_id, spelled)
+    env, _ = loaded(env_id, spelled)
     agent = agent or _agent(env)
     for index, task_id in enumerate(env.get_wrapper_attr("task_ids") if task_ids is None else task_ids):
         extra = {"index": index, "settings": spelled}
@@ -147,9 +142,7 @@ def compute_scores(
     """Judge answers side by side, in threads: the reward function for verl's older ``batch`` manager.
 
     Raises:
-        SettingError: as `compute_score`.
-        TaskNotFound: as `compute_score`.
-        InfrastructureError: as `compute_score`, for any of them.
+        SdpoError: as `compute_score`, for any of them.
     """
     with ThreadPoolExecutor(_THREADS, "sdpo-envs-verl") as threads:
         return list(threads.map(compute_score, data_sources, solution_strs, ground_truths, extra_infos))
@@ -173,53 +166,8 @@ def scored(reward: float, info: Mapping[str, Any]) -> Scored:
     }
 
 
-class Episode:
-    """One attempt at one task, on a copy of an environment that this process has made once. Safe in any thread.
-
-    Args:
-        env_id: The row's ``data_source``.
-        task_id: The row's ``reward_model["ground_truth"]``.
-        extra_info: The row's; only ``index`` and ``settings`` are read, and neither must be there.
-
-    Attributes:
-        observation: The first one.
-        system: The system prompt, ``""`` for none.
-
-    Raises:
-        SettingError: this is no environment with feedback, or it cannot be made so.
-        TaskNotFound: there is no such task.
-        InfrastructureError: the world behind it broke.
-    """
-
-    def __init__(self, env_id: str, task_id: str, extra_info: Mapping[str, Any] | None = None) -> None:
-        extra = {} if extra_info is None else extra_info
-        with _LOADING:  # or threads that begin together would each make one
-            env, self._turn = _loaded(env_id, extra.get("settings") or "{}")
-        with self._turn:
-            self._env = copy.deepcopy(env)
-            self.observation, info = self._env.reset(seed=int(extra.get("index", 0)), options={"task_id": task_id})
-        self.system: str = info["system"]
-
-    def step(self, action: str) -> tuple[str, float, bool, dict[str, Any]]:
-        """Take an action; return the next observation, the reward, whether the episode has ended, and info.
-
-        Raises:
-            InfrastructureError: the judge could not decide.
-        """
-        with self._turn:
-            observation, reward, terminated, truncated, info = self._env.step(action)
-        return observation, float(reward), terminated or truncated, info
-
-
 def _agent(env: gymnasium.Env[str, str]) -> str:
     innermost = env.unwrapped
     if env.has_wrapper_attr("attempts") or (isinstance(innermost, TurnsEnv) and innermost.prompt == "complete"):
         return OBSERVATION
     return "single_turn_agent" if isinstance(innermost, JudgedEnv) else CONVERSATION
-
-
-@functools.cache
-def _loaded(env_id: str, settings: str) -> tuple[gymnasium.Env[str, str], contextlib.AbstractContextManager[Any]]:
-    """Return an environment to copy, and what its copies take turns by."""
-    env = made(env_id, json.loads(settings))
-    return env, turns(env)

@@ -14,7 +14,8 @@ from uuid import uuid4
 from verl.experimental.agent_loop import AgentLoopBase, AgentLoopOutput
 from verl.utils.profiler import simple_timer
 
-from sdpo_envs.adapters.verl import Episode, scored
+from sdpo_envs.adapters.verl import scored
+from sdpo_envs.adapters.verl_episode import Episode
 from sdpo_envs.errors import ContractError, choose
 
 History = Literal["conversation", "observation"]

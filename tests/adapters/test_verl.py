@@ -32,7 +32,7 @@ from sdpo_envs import (
     TaskNotFound,
     Verdict,
 )
-from sdpo_envs.adapters import verl
+from sdpo_envs.adapters import verl, verl_episode
 
 ONE_ACTION = ["sdpo/MicroTool-v0", "sdpo/SciKnowEval-v0", "sdpo/ToolUse-v0", addition.ADDITION]
 TURNS = ["sdpo/MicroHouse-v0", addition.GUESSING]
@@ -269,7 +269,7 @@ def judge(task: Task, action: str) -> Verdict:
 def test_threads_share_one_environment_and_take_turns_unless_it_waits(waiting: bool) -> None:
     register("tests/Rendezvous-v0", entry_point=functools.partial(Rendezvous, waiting=waiting))
     Rendezvous.made = Rendezvous.most_at_once = 0
-    verl._loaded.cache_clear()
+    verl_episode.loaded.cache_clear()
     with ThreadPoolExecutor(16) as threads:
         calls = [threads.submit(verl.compute_score, "tests/Rendezvous-v0", str(n % 8), str(n % 8)) for n in range(16)]
         assert [call.result()["score"] for call in calls] == [1.0] * 16
