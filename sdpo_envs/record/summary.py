@@ -75,6 +75,8 @@ def _named(world: World) -> str:
 
 def _kept(name: str, value: object) -> object:
     """Return a value without what may be a key, however deep it stands in it."""
+    if isinstance(value, bool | int | float | None):
+        return value  # max_tokens is no key
     if any(word in name.lower() for word in _SECRET):
         return "(hidden)"
     if isinstance(value, Mapping):

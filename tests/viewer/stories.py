@@ -59,7 +59,7 @@ def small(folder: Path) -> Path:
     ]
     phases = {
         "train": {"env": ENV, "settings": {}},
-        "test": {"env": "nobody/Knows-v9", "settings": {"api_key": "s3cret"}},
+        "test": {"env": "nobody/Knows-v9", "settings": {"api_key": "s3cret", "max_tokens": 9}},
     }
     run = write_run(folder, rows, {"algorithm": "sdpo", "seed": 3}, phases=phases)
     write_tokens(run, scored(first, 1, "return min(x)", ["return", " min", "(x)", "<|end|>"], generations=4))

@@ -58,7 +58,7 @@ def test_what_is_missing_is_said(run: Path) -> None:
 
 def test_what_may_be_a_key_is_not_shown(run: Path) -> None:
     found = read(run)
-    assert found.facts["test environment"] == "nobody/Knows-v9 (api_key='(hidden)')"
+    assert found.facts["test environment"] == "nobody/Knows-v9 (api_key='(hidden)', max_tokens=9)"
     assert "s3cret" not in view(run).read_text()
     assert "s3cret" not in found._repr_html_()
 
