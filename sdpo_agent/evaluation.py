@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
+from rich.console import Console
+from rich.table import Table
 
 from sdpo_agent.answers import Answers
 from sdpo_agent.options import Remote, Source, World
@@ -16,10 +18,10 @@ from sdpo_agent.rollout import History
 from sdpo_envs import SettingError
 from sdpo_envs.bench import SUITES, Score, Suite, evaluate
 from sdpo_envs.cli import parse_settings
-from sdpo_envs.cli.screen import screen, shown, table
 from sdpo_envs.errors import choose
 
 Inline = tyro.conf.arg(name="")
+_WIDE = 120
 
 
 @dataclass(frozen=True)
@@ -100,20 +102,17 @@ def _plain(score: Score) -> dict[str, Any]:
 
 
 def _show(found: Any, cost: Mapping[str, int], run: Path) -> None:
-    console = screen()
-    scores = table("environment", "tasks", "attempts", "broken", "mean success", "at least one")
+    console = Console(soft_wrap=True)
+    if not console.is_terminal:
+        console.width = _WIDE
+    table = Table("environment", "tasks", "attempts", "broken", "mean success", "at least one")
     for each in found:
         most = max(each.passed)
         numbers = [f"{of.value:.3f} [{of.low:.3f}, {of.high:.3f}]" for of in (each.average, each.passed[most])]
-        scores.add_row(
-            shown(each.name),
-            str(each.tasks),
-            str(each.attempts),
-            str(each.broken),
-            numbers[0],
-            f"{numbers[1]} of {most}",
+        table.add_row(
+            each.name, str(each.tasks), str(each.attempts), str(each.broken), numbers[0], f"{numbers[1]} of {most}"
         )
-    console.print(scores)
+    console.print(table)
     read = f"{cost['prompt_tokens']} tokens read, " if cost["prompt_tokens"] else ""
     told = f"{cost['written']} actions, {cost['cut_short']} of them cut short; {read}{cost['tokens']} written; "
-    console.print(shown(f"{told}recorded in {run}"))
+    console.print(f"{told}recorded in {run}", markup=False, highlight=False)
