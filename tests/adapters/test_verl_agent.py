@@ -586,3 +586,14 @@ def test_the_example_s_command_is_one_that_verl_understands(name: str, tmp_path:
     else:
         assert not config.reward.custom_reward_function.path
         assert rollout.agent.agent_loop_config_path == str(ours.AGENT_LOOPS)
+
+
+def test_the_example_that_needs_no_gpu_has_verl_judge_what_a_policy_wrote(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    surroundings = {**os.environ, "PYTHONPATH": str(root), "HF_HOME": str(tmp_path)}
+    command = [sys.executable, str(root / "examples" / "verl_rewards.py")]
+    done = subprocess.run(command, cwd=tmp_path, env=surroundings, capture_output=True, text=True, check=True)
+    *judged, told = done.stdout.splitlines()[-17:]
+    passed = [line for line in judged if line[29:].split()[:2] == ["1.0", "passed"]]
+    assert told == f"Passed: {len(passed)} of 16."
+    assert sum("Wrong: call" in line for line in judged) > 8
