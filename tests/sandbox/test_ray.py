@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from containers import containers, need
 from traces import eventually
 from wall import namespaces_missing, processes_below
 
@@ -427,14 +428,22 @@ def test_where_every_wall_is_broken_the_error_tells_what_each_node_says(cluster:
             env.step("```python\nprint(1)\n```")
 
 
-def test_a_node_has_the_wall_that_was_named_or_none(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is no Docker engine at that address, on no node."""
-    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+def test_a_node_has_the_wall_that_was_named_or_none(cluster: Any) -> None:
+    """No engine has such a runtime, and there may be no engine either."""
     with (
-        RaySandbox(wall="docker", workers=1, resource="pair") as sandbox,
-        pytest.raises(SandboxError, match=r"(?s)No node of the Ray cluster.*([Dd]ocker)"),
+        RaySandbox(wall=DockerSandbox(1, runtime="none-such"), resource="pair") as sandbox,
+        pytest.raises(SandboxError, match=r"(?s)No node of the Ray cluster.*Docker"),
     ):
         sandbox.run(ECHO)
+
+
+def test_a_node_s_wall_may_be_a_container_which_ends_with_it(cluster: Any) -> None:
+    need("docker")
+    with RaySandbox(wall="docker", workers=1, resource="pair") as sandbox:
+        assert [outputs(runs) for runs in sandbox.run_many([ECHO] * 4)] == [ANSWERS] * 4
+        pids = ray.get([node.station.pid.remote() for node in stations(sandbox)])
+        assert [len(containers(pid)) for pid in pids] == [1, 1]
+    assert eventually(lambda: not any(containers(pid) for pid in pids))
 
 
 def test_a_program_that_breaks_a_wall_by_itself_sets_no_node_aside(cluster: Any) -> None:
