@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from judges import (
+from gullible import (
     PASSED,
     WRONG,
     Model,

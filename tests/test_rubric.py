@@ -5,9 +5,9 @@ import math
 from collections.abc import Callable
 
 import pytest
+from gullible import PASSED, gullible, honest, obeys, opinion, read
 from hypothesis import given
 from hypothesis import strategies as st
-from judges import PASSED, gullible, honest, obeys, opinion, read
 
 from sdpo_envs import Outcome, Rubric, SettingError, Task, explain
 from sdpo_envs.feedback import printable

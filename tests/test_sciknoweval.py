@@ -11,9 +11,9 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from gullible import gullible, honest, read, serving
 from hypothesis import given
 from hypothesis import strategies as st
-from judges import gullible, honest, read, serving
 
 from sdpo_envs import Feedback, GroupEnv, Outcome, RecordError, SettingError, Task, check_env, explain, sciknoweval
 from sdpo_envs.feedback import LIMIT

@@ -260,7 +260,7 @@
 
   let waiting = 0;
   form.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(filter, 120); });
-  form.addEventListener("reset", () => setTimeout(filter));
+  form.addEventListener("reset", () => { clearTimeout(waiting); setTimeout(filter); });
   form.addEventListener("submit", (event) => { event.preventDefault(); filter(); });
   const turnPage = (steps) => { const next = found[(page + steps) * PAGE]; if (next) choose(next); };
   at("back").addEventListener("click", () => turnPage(-1));

@@ -264,7 +264,7 @@ def test_whatever_the_policy_writes_is_data() -> None:
             assert act(session, text).reward == 0.0
 
 
-class Echo(addition.Guessing):
+class Parrot(addition.Guessing):
     """Shows a policy what it wrote, and tells more, as Gymnasium's environments do."""
 
     def step(self, action: str) -> Any:
@@ -273,7 +273,7 @@ class Echo(addition.Guessing):
 
 
 def test_what_json_cannot_hold_is_written_as_it_can(registered: Callable[..., str]) -> None:
-    with served(registered(Echo)) as url, client(url) as session:
+    with served(registered(Parrot)) as url, client(url) as session:
         session.reset(seed=1)
         seen = act(session, SURROGATE).observation
         assert seen.text == "You wrote \\ud800 half a character"

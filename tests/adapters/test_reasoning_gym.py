@@ -256,9 +256,13 @@ def test_an_answer_is_never_run(family: str, tmp_path: Path) -> None:
 
 
 def test_the_attacks_work_where_nothing_is_in_their_way(tmp_path: Path) -> None:
-    dataset = reasoning_gym.create_dataset("spiral_matrix", size=1, seed=0)
     path = tmp_path / "touched"
-    dataset.score_answer(ATTACKS[0].format(path=str(path)), dataset[0])
+    answer = ATTACKS[0].format(path=str(path))
+    source = (
+        "import reasoning_gym as gym, sys; tasks = gym.create_dataset('spiral_matrix', size=1, seed=0)\n"
+        "tasks.score_answer(sys.argv[1], tasks[0])"
+    )
+    subprocess.run([sys.executable, "-c", source, answer], check=True)  # in this process, tests have disarmed it
     assert path.exists()
 
 

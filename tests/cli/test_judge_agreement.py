@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from judges import PASSED, WRONG, Model, honest, read, refused, serving
+from gullible import PASSED, WRONG, Model, honest, read, refused, serving
 
 from sdpo_envs.cli import main
 

@@ -53,10 +53,10 @@ def test_nothing_of_the_template_s_own_name_is_left(folder: Path) -> None:
 
 
 def test_what_to_do_next_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["new-env", "riddles", "--into", str(tmp_path)])
+    main(["new-env", "riddlers", "--into", str(tmp_path)])
     told = capsys.readouterr().out
-    assert f"{tmp_path / 'riddles'} holds README.md, pyproject.toml, riddles.py, test_riddles.py." in told
-    assert "sdpo check riddles:riddles/Riddles-v0" in told
+    assert f"{tmp_path / 'riddlers'} holds README.md, pyproject.toml, riddlers.py, test_riddlers.py." in told
+    assert "sdpo check riddlers:riddlers/Riddlers-v0" in told
     assert all(line.split()[1] in COMMANDS for line in told.splitlines() if line.startswith("  sdpo "))
 
 
@@ -90,27 +90,27 @@ def test_a_name_that_no_new_module_can_have_is_refused(name: str, says: str, tmp
 
 @pytest.mark.parametrize("there", ["folder", "file", "link"])
 def test_what_is_there_stays_as_it_is(there: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "riddles"
+    path = tmp_path / "riddlers"
     if there == "folder":
         path.mkdir()
-        (path / "riddles.py").write_text("mine")
+        (path / "riddlers.py").write_text("mine")
     elif there == "file":
         path.write_text("mine")
     else:
         path.symlink_to(tmp_path / "nowhere")
     before = sorted(os.walk(tmp_path))
     with pytest.raises(SystemExit) as ended:
-        main(["new-env", "riddles", "--into", str(tmp_path)])
+        main(["new-env", "riddlers", "--into", str(tmp_path)])
     assert ended.value.code == 1
     assert "is there already, and nothing is overwritten" in capsys.readouterr().err
     assert sorted(os.walk(tmp_path)) == before
     if there != "link":
-        assert (path / "riddles.py" if there == "folder" else path).read_text() == "mine"
+        assert (path / "riddlers.py" if there == "folder" else path).read_text() == "mine"
 
 
 def test_a_module_of_this_folder_is_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "riddles.py").write_text("")
-    with pytest.raises(SettingError, match="A module 'riddles' can be imported here already"):
-        write("riddles", Path())
+    (tmp_path / "riddlers.py").write_text("")
+    with pytest.raises(SettingError, match="A module 'riddlers' can be imported here already"):
+        write("riddlers", Path())

@@ -68,6 +68,7 @@ def cluster() -> Iterator[Any]:
     if reason := namespaces_missing():
         pytest.skip(f"The walls of a cluster are not tested: this machine refuses namespaces ({reason}).")
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    others = processes_below(os.getpid())
     handler = signal.getsignal(signal.SIGTERM)
     soon = {"health_check_period_ms": 500, "health_check_timeout_ms": 1000, "health_check_failure_threshold": 8}
     started = cluster_utils.Cluster(True, head_node_args={"num_cpus": 0, "_system_config": soon, **SMALL})
@@ -80,7 +81,8 @@ def cluster() -> Iterator[Any]:
         ray.shutdown()
         started.shutdown()
         signal.signal(signal.SIGTERM, handler)
-    assert eventually(lambda: not any(map(is_ray, processes_below(os.getpid())))), "A process of the cluster was left."
+    left = "A process of the cluster was left."
+    assert eventually(lambda: not any(map(is_ray, processes_below(os.getpid()) - others))), left
 
 
 @pytest.fixture(scope="module")
