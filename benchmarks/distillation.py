@@ -9,7 +9,7 @@ count. What every path must hold in the end, the gradients of the weights, is to
 * ``trl``: the methods of TRL's SDPOTrainer that make logits and loss, as they are, on a batch padded as it pads.
 * ``plain``: the whole log-softmax of both, as one would write it down.
 
-    python benchmarks/distillation.py --rounds 3            # needs: pip install '.[agent,peers]'
+    python benchmarks/distillation.py --rounds 3            # needs: pip install '.[agent,trl]'
 """
 
 import argparse
